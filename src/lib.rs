@@ -1,0 +1,4 @@
+//! Tenure: a long-retention archive for Microsoft Entra ID.
+
+pub mod clock;
+pub mod hash;
