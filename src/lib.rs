@@ -1,4 +1,5 @@
 //! Tenure: a long-retention archive for Microsoft Entra ID.
 
+pub mod canonical;
 pub mod clock;
 pub mod hash;
