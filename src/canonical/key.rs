@@ -15,7 +15,7 @@ use crate::hash::Hash;
 pub struct Key(String);
 
 /// A text that is not spelled as a key.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a key: expected <collection>/<id>[#facet], a GUID in lower case, odd bytes as %HH")]
 pub struct InvalidKey(pub String);
 
