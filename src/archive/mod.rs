@@ -3,12 +3,14 @@
 //! Must never know: which kinds of object there are. Verifying, copying and proving work for kinds that this binary
 //! lacks. `docs/format.md` is the specification; the modules here follow its sections.
 
+pub mod appender;
 pub mod entry;
 pub mod line;
 pub mod log;
 pub mod note;
 pub mod pack;
 pub mod trie;
+pub mod verify;
 pub mod walker;
 
 pub use crate::canonical::Key;

@@ -160,18 +160,17 @@ impl Walker {
         }
         let mut frontier = Frontier::new();
         frontier.push(entry.leaf);
-        let entry = Arc::new(entry);
         let walker = Walker {
             origin: body.origin.clone(),
             ring: KeyRing::new(keys, recovery),
             frontier: Some(frontier),
             last_leaf: Some(entry.leaf),
-            last: Arc::new(entry.body.clone()),
+            last: Arc::new(body.clone()),
             next: 1,
             damaged: false,
             ahead: None,
         };
-        Ok((walker, entry))
+        Ok((walker, Arc::new(entry)))
     }
 
     /// Goes on where an earlier walk ended. Nothing here is trusted further than the caller trusts what it saved: the
