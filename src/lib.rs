@@ -2,4 +2,7 @@
 
 pub mod canonical;
 pub mod clock;
+pub mod collect;
+pub mod graph;
 pub mod hash;
+pub mod model;

@@ -1,0 +1,12 @@
+//! Microsoft Graph over HTTP, for reading: tokens, retries, throttling, pages, and an account of every response.
+//!
+//! Must never know: which collections exist, or what becomes of what was read. Nothing here can change a tenant:
+//! [`Reader`] has no method but GET.
+
+mod error;
+mod options;
+mod receipt;
+
+pub use error::{Error, Refusal};
+pub use options::{Cloud, Credential, Limits, MAX_PAGE_BYTES, Options};
+pub use receipt::{Receipt, cut_tokens};
