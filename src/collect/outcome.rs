@@ -105,3 +105,29 @@ pub struct Outcome {
     /// What ended it, where it didn't end well: for logs and hints, never archived.
     pub error: Option<graph::Error>,
 }
+
+/// The code of an error.
+pub fn code_of(error: &graph::Error) -> &'static str {
+    match error {
+        graph::Error::Options { .. } => code::OPTIONS,
+        graph::Error::Unreachable { .. } => code::UNREACHABLE,
+        graph::Error::Unauthorized { .. } => code::NO_TOKEN,
+        graph::Error::Forbidden { .. } => code::NO_PERMISSION,
+        graph::Error::Licence { .. } => code::NO_LICENCE,
+        graph::Error::Throttled { .. } => code::THROTTLED,
+        graph::Error::Server { .. } => code::SERVER_ERROR,
+        graph::Error::BadResponse { .. } => code::BAD_RESPONSE,
+        graph::Error::TokenExpired { .. } => code::EXPIRED,
+        graph::Error::NotFound { .. } => code::NOT_OFFERED,
+        graph::Error::Refused { .. } => code::REFUSED,
+        graph::Error::TooLarge { .. } => code::TOO_LARGE,
+        graph::Error::ForeignLink => code::FOREIGN_LINK,
+        graph::Error::Loop { .. } => code::LOOP,
+        graph::Error::TimeLimit => code::TIME_LIMIT,
+    }
+}
+
+/// Whether a code stands until something changes in the tenant or its grants.
+pub fn is_lasting(why: &str) -> bool {
+    matches!(why, code::NO_PERMISSION | code::NO_LICENCE | code::NOT_OFFERED)
+}
