@@ -3,5 +3,9 @@
 pub mod archive;
 pub mod canonical;
 pub mod clock;
+pub mod collect;
+pub mod graph;
 pub mod hash;
+pub mod index;
+pub mod model;
 pub mod store;

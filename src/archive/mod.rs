@@ -9,6 +9,7 @@ pub mod line;
 pub mod log;
 pub mod note;
 pub mod pack;
+pub mod reader;
 pub mod trie;
 pub mod verify;
 pub mod walker;

@@ -1,0 +1,97 @@
+//! How applications are read, agent identity blueprints among them, and the federated credentials under each.
+//!
+//! Must never know: how another collection is read.
+
+use super::recipe::{Feed, How, List, Part, Recipe, RelationRead};
+use crate::graph::Bucket;
+
+/// Every property of an application but `logo`, a stream with an address of its own. Without keyCredentials in it, keys
+/// come back null (learn, application-list).
+pub(super) const SELECT: &[&str] = &[
+    "id",
+    "addIns",
+    "api",
+    "appId",
+    "applicationTemplateId",
+    "appRoles",
+    "authenticationBehaviors",
+    "certification",
+    "createdByAppId",
+    "createdDateTime",
+    "defaultRedirectUri",
+    "deletedDateTime",
+    "description",
+    "disabledByMicrosoftStatus",
+    "displayName",
+    "groupMembershipClaims",
+    "identifierUris",
+    "info",
+    "isDeviceOnlyAuthSupported",
+    "isDisabled",
+    "isFallbackPublicClient",
+    "keyCredentials",
+    "managerApplications",
+    "nativeAuthenticationApisEnabled",
+    "notes",
+    "oauth2RequirePostResponse",
+    "optionalClaims",
+    "parentalControlSettings",
+    "passwordCredentials",
+    "publicClient",
+    "publisherDomain",
+    "requestSignatureVerification",
+    "requiredResourceAccess",
+    "samlMetadataUrl",
+    "serviceManagementReference",
+    "servicePrincipalLockConfiguration",
+    "signInAudience",
+    "spa",
+    "tags",
+    "tokenEncryptionKeyId",
+    "uniqueName",
+    "verifiedPublisher",
+    "web",
+];
+
+/// Applications. The blueprint's page is 100 at most and adds no property of its own (learn, agentidentityblueprint-list):
+/// its list is not read, since the plain list and the feed show blueprints too.
+pub(super) const APPLICATION: Recipe = Recipe {
+    collection: "application",
+    how: How::Lists {
+        feed: Some(Feed { path: "/v1.0/applications/delta", select: SELECT, guarded: &[] }),
+        lists: &[List {
+            path: "/v1.0/applications",
+            part: Part::All,
+            top: Some(999),
+            select: SELECT,
+            extra: &[],
+            guarded: &[],
+            permission: None,
+        }],
+        count: Some("/v1.0/applications/$count"),
+    },
+    permission: "Application.Read.All",
+    bucket: Bucket::KeyCredentials,
+    unknown_enum_members: false,
+    relations: &[RelationRead {
+        name: "owners",
+        feed: false,
+        path: "/v1.0/applications/{id}/owners?$select=id",
+        single: false,
+        permission: "Application.Read.All",
+    }],
+};
+
+/// Federated credentials: no list over the tenant, no feed (learn, application-list-federatedidentitycredentials).
+pub(super) const FEDERATED_IDENTITY_CREDENTIAL: Recipe = Recipe {
+    collection: "federatedIdentityCredential",
+    how: How::Under {
+        parent: "application",
+        relation: "federatedIdentityCredentials",
+        path: "/v1.0/applications/{id}/federatedIdentityCredentials",
+    },
+    permission: "Application.Read.All",
+    bucket: Bucket::Directory,
+    unknown_enum_members: false,
+    relations: &[],
+};

@@ -1,0 +1,268 @@
+//! Reading a relation whole, object by object, several at a time.
+//!
+//! Must never know: which relation it is, beyond its recipe.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::StreamExt;
+
+use super::outcome::{Outcome, Status, code, code_of, is_lasting};
+use super::recipe::{How, Recipe, RelationRead};
+use super::sift::{Sifter, target_of};
+use super::sighting::{Sighting, Sink};
+use crate::canonical::{Key, Rules};
+use crate::graph::{Bucket, Error, Reader, Request, escape};
+use crate::model::{self, Collection};
+
+/// So many sources in a row that fail for the same lasting reason, with none that succeeds, mean that none will.
+const HOPELESS: u64 = 5;
+
+impl Recipe {
+    /// Reads `relation` of each of `sources` whole: a [`Sighting::Links`] or a [`Sighting::Unread`] for every one, in any
+    /// order. A source that vanished meanwhile doesn't make the outcome partial.
+    pub async fn links(
+        &'static self,
+        relation: &'static RelationRead,
+        reader: &Reader,
+        sources: Vec<Key>,
+        out: &Sink,
+    ) -> Outcome {
+        let reading = Reading {
+            relation: relation.name,
+            path: relation.path,
+            single: relation.single,
+            permission: relation.permission,
+            child: None,
+        };
+        reading.run(reader, sources, out).await
+    }
+
+    /// Reads this collection under each of `parents`: its objects, and a [`Sighting::Links`] or a [`Sighting::Unread`] for
+    /// every parent. For a collection that doesn't hang under parents the outcome is [`Status::Absent`].
+    pub async fn children(&'static self, reader: &Reader, parents: Vec<Key>, out: &Sink) -> Outcome {
+        let (How::Under { relation, path, .. }, Some(child)) = (&self.how, model::find(self.collection)) else {
+            return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
+        };
+        let reading = Reading { relation, path, single: false, permission: self.permission, child: Some(child) };
+        reading.run(reader, parents, out).await
+    }
+}
+
+/// What is read under each source.
+struct Reading {
+    relation: &'static str,
+    path: &'static str,
+    single: bool,
+    permission: &'static str,
+    child: Option<&'static Collection>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    items: u64,
+    odd: u64,
+    pages: u64,
+}
+
+/// What was read under one source.
+struct One {
+    sightings: Vec<Sighting>,
+    tally: Tally,
+    error: Option<Error>,
+}
+
+impl Reading {
+    async fn run(&self, reader: &Reader, sources: Vec<Key>, out: &Sink) -> Outcome {
+        let reader = &reader.metered();
+        let rules = &model::rules();
+        let hopeless = &OnceLock::new();
+        let succeeded = &AtomicU64::new(0);
+        let mut tally = Tally::default();
+        let (mut failures, mut shortfall, mut first_error) = (0, None, None);
+        let mut reads = futures_util::stream::iter(sources)
+            .map(|source| self.one(reader, rules, source, hopeless, succeeded))
+            .buffer_unordered(reader.limits().in_flight);
+        while let Some(one) = reads.next().await {
+            tally.items += one.tally.items;
+            tally.odd += one.tally.odd;
+            tally.pages += one.tally.pages;
+            if let Some(why) = unread(&one.sightings).filter(|why| *why != code::GONE) {
+                failures += 1;
+                shortfall.get_or_insert(why);
+                let none_will = is_lasting(why) && failures >= HOPELESS && succeeded.load(Ordering::Relaxed) == 0;
+                if none_will || one.error.as_ref().is_some_and(ends_all) {
+                    let _ = hopeless.set(why);
+                }
+                first_error = first_error.or(one.error);
+            }
+            if out.send(one.sightings).await.is_err() {
+                return tally.outcome(reader, Status::Partial(code::STOPPED), None);
+            }
+        }
+        let status = match shortfall {
+            None => Status::Complete,
+            Some(why) if succeeded.load(Ordering::Relaxed) > 0 => Status::Partial(why),
+            Some(why) if is_lasting(why) => Status::Absent(why),
+            Some(why) => Status::Carried(why),
+        };
+        tally.outcome(reader, status, first_error)
+    }
+
+    async fn one(
+        &self,
+        reader: &Reader,
+        rules: &Rules,
+        source: Key,
+        hopeless: &OnceLock<&'static str>,
+        succeeded: &AtomicU64,
+    ) -> One {
+        let mut one = One { sightings: Vec::new(), tally: Tally::default(), error: None };
+        let mut targets = Vec::new();
+        let relation = self.relation;
+        let result = match (hopeless.get(), source.id().starts_with('!')) {
+            (Some(why), _) => Err(*why),
+            // Kept under the hash of its bytes: it has no id by which it could be asked for.
+            (None, true) => Err(code::BAD_RESPONSE),
+            (None, false) => self.read(reader, rules, &source, &mut one, &mut targets).await.map_err(|error| {
+                let why = match error {
+                    Error::NotFound { .. } => code::GONE,
+                    _ => code_of(&error),
+                };
+                one.error = Some(error);
+                why
+            }),
+        };
+        one.sightings.push(match result {
+            Ok(()) => {
+                succeeded.fetch_add(1, Ordering::Relaxed);
+                targets.sort_unstable();
+                targets.dedup();
+                Sighting::Links { source, relation, targets }
+            }
+            Err(code) => Sighting::Unread { source, relation, code },
+        });
+        one
+    }
+
+    async fn read(
+        &self,
+        reader: &Reader,
+        rules: &Rules,
+        source: &Key,
+        one: &mut One,
+        targets: &mut Vec<Key>,
+    ) -> Result<(), Error> {
+        let path = self.path.replace("{id}", &escape(&source.decoded_id()));
+        let request = Request::new(path).permission(self.permission).bucket(Bucket::Directory);
+        if self.single {
+            return self.read_single(reader, request, one, targets).await;
+        }
+        let mut restarts = 0;
+        loop {
+            match self.read_list(reader, rules, request.clone(), one, targets).await {
+                // Seen on large groups (msgraph-sdk-dotnet#2254): this list begins again, and what it gave is dropped.
+                Err(Error::TokenExpired { .. }) if restarts < 3 => {
+                    restarts += 1;
+                    targets.clear();
+                    one.sightings.clear();
+                    (one.tally.items, one.tally.odd) = (0, 0);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn read_list(
+        &self,
+        reader: &Reader,
+        rules: &Rules,
+        request: Request,
+        one: &mut One,
+        targets: &mut Vec<Key>,
+    ) -> Result<(), Error> {
+        let sifter =
+            self.child.map(|collection| Sifter { collection, rules, feed: false, kind: None, incomplete: Vec::new() });
+        let mut pages = reader.pages(request);
+        loop {
+            let read = pages.next(|response, page| {
+                let items = page.items.len() as u64;
+                for item in page.items {
+                    let key = match &sifter {
+                        Some(sifter) => sifter.sift(item, &mut one.sightings),
+                        None => target_of(&item),
+                    };
+                    one.tally.odd += u64::from(key.is_none());
+                    targets.extend(key);
+                }
+                one.tally.items += items;
+                one.sightings.push(Sighting::Receipt(response.receipt(items, Vec::new())));
+            });
+            match read.await? {
+                Some(()) => one.tally.pages += 1,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// One object instead of a list. 404 is how the service says that there is none (learn, user-list-manager).
+    async fn read_single(
+        &self,
+        reader: &Reader,
+        request: Request,
+        one: &mut One,
+        targets: &mut Vec<Key>,
+    ) -> Result<(), Error> {
+        let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
+            target_of(&json).ok_or("an object without an id")
+        };
+        match reader.document(&request, take).await {
+            Ok((response, target)) => {
+                one.tally.items += 1;
+                one.tally.pages += 1;
+                one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
+                targets.push(target);
+                Ok(())
+            }
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Tally {
+    fn outcome(self, reader: &Reader, status: Status, error: Option<Error>) -> Outcome {
+        Outcome {
+            status,
+            items: self.items,
+            odd: self.odd,
+            count: None,
+            pages: self.pages,
+            requests: reader.meter().requests(),
+            units: reader.meter().units(),
+            full: status == Status::Complete,
+            token: None,
+            refused: Vec::new(),
+            error,
+        }
+    }
+}
+
+fn unread(sightings: &[Sighting]) -> Option<&'static str> {
+    match sightings.last() {
+        Some(Sighting::Unread { code, .. }) => Some(code),
+        _ => None,
+    }
+}
+
+/// Errors after which the next source would fare no better, at the price of another round of waiting.
+fn ends_all(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreachable { .. }
+            | Error::Throttled { .. }
+            | Error::Unauthorized { .. }
+            | Error::TimeLimit
+            | Error::Options { .. }
+    )
+}

@@ -1,0 +1,105 @@
+//! How each collection is read from Graph, as a stream of what was seen and an outcome that says how much of it.
+//!
+//! Must never know: what was known before, or where anything is stored. Whether absence means removal is decided by the
+//! caller, from [`Outcome`].
+//!
+//! Adding a collection: a row in the model's table, a [`Recipe`] in a file here, a row in [`COLLECTIONS`].
+
+mod application;
+mod conditional_access;
+mod deleted_items;
+mod fan_out;
+mod grants;
+mod group;
+mod outcome;
+mod recipe;
+mod round;
+mod selection;
+mod service_principal;
+mod sift;
+mod sighting;
+mod tenant;
+mod token;
+mod user;
+
+pub use outcome::{Outcome, Status, code, code_of, is_lasting};
+pub use recipe::{Feed, How, List, Part, Recipe, RelationRead};
+pub use sighting::{Content, Sighting, Sink};
+
+/// How every collection of the model is read, parents before what hangs under them.
+pub static COLLECTIONS: &[Recipe] = &[
+    user::USER,
+    group::GROUP,
+    application::APPLICATION,
+    service_principal::SERVICE_PRINCIPAL,
+    application::FEDERATED_IDENTITY_CREDENTIAL,
+    service_principal::APP_ROLE_ASSIGNMENT,
+    grants::OAUTH2_PERMISSION_GRANT,
+    grants::UNIFIED_ROLE_DEFINITION,
+    grants::UNIFIED_ROLE_ASSIGNMENT,
+    conditional_access::CONDITIONAL_ACCESS_POLICY,
+    conditional_access::NAMED_LOCATION,
+    tenant::ORGANIZATION,
+    tenant::DOMAIN,
+    deleted_items::DELETED_ITEMS,
+];
+
+/// How the collection called `name` is read.
+pub fn find(name: &str) -> Option<&'static Recipe> {
+    COLLECTIONS.iter().find(|recipe| recipe.collection == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model;
+
+    #[test]
+    fn every_collection_of_the_model_has_one_recipe_and_every_relation_a_way_to_be_read() {
+        for collection in model::COLLECTIONS {
+            let recipes: Vec<_> = COLLECTIONS.iter().filter(|recipe| recipe.collection == collection.name).collect();
+            assert_eq!(recipes.len(), 1, "{}", collection.name);
+            for relation in collection.relations {
+                let here = recipes[0].relation(relation.name).is_some();
+                let under = COLLECTIONS.iter().any(|recipe| {
+                    recipe.parent() == Some((collection.name, relation.name))
+                        && Some(recipe.collection) == relation.targets
+                });
+                assert!(here != under, "{} {}", collection.name, relation.name);
+            }
+        }
+        assert_eq!(COLLECTIONS.len(), model::COLLECTIONS.len());
+    }
+
+    #[test]
+    fn relations_agree_with_the_model() {
+        for recipe in COLLECTIONS {
+            let collection = model::find(recipe.collection).unwrap();
+            for relation in recipe.relations {
+                let known = collection.relations.iter().find(|known| known.name == relation.name).unwrap();
+                assert_eq!(known.single, relation.single, "{}", relation.name);
+                assert!(relation.path.contains("{id}"));
+            }
+        }
+    }
+
+    #[test]
+    fn guarded_properties_are_selected_and_none_twice() {
+        let check = |select: &[&str], guarded: &[&str]| {
+            assert!(guarded.iter().all(|name| select.contains(name)));
+            assert!(select.iter().enumerate().all(|(index, name)| !select[index + 1..].contains(name)));
+        };
+        for recipe in COLLECTIONS {
+            if let Some(feed) = recipe.feed_part() {
+                check(feed.select, feed.guarded);
+            }
+            if let How::Lists { lists, .. } = &recipe.how {
+                for list in lists.iter().filter(|list| !list.select.is_empty()) {
+                    let select: Vec<_> = list.select.iter().chain(list.extra).copied().collect();
+                    let guarded: Vec<_> = list.guarded.iter().copied().filter(|name| select.contains(name)).collect();
+                    check(&select, &guarded);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Microsoft Graph over HTTP, for reading: tokens, retries, throttling, pages, and an account of every response.
+//!
+//! Must never know: which collections exist, or what becomes of what was read. Nothing here can change a tenant:
+//! [`Reader`] has no method but GET.
+
+mod classify;
+mod error;
+mod options;
+mod pace;
+mod reader;
+mod receipt;
+mod request;
+mod response;
+mod tokens;
+mod wire;
+
+pub use error::{Error, Refusal};
+pub use options::{Cloud, Credential, Limits, MAX_PAGE_BYTES, Options};
+pub use reader::{Meter, Pages, Reader};
+pub use receipt::{Receipt, cut_tokens};
+pub use request::{Bucket, Request, escape};
+pub use response::Response;
+pub use wire::Page;

@@ -1,0 +1,405 @@
+//! What can be asked of the index: rows as of a capture, nothing interpreted.
+//!
+//! Must never know: what an answer is for.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
+
+use super::IndexError;
+use super::build::bucket_leaves;
+use super::tables::*;
+use crate::archive::appender::RememberedHead;
+use crate::archive::reader::Place;
+use crate::archive::trie::{BUCKET_BITS, Crown, Leaf, Node, bucket_of};
+use crate::canonical::Key;
+use crate::hash::Hash;
+
+/// A capture as the index knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureRow {
+    /// Its number.
+    pub seq: u64,
+    /// The instant for which it stands.
+    pub time: Timestamp,
+    /// Whether it opens a segment.
+    pub opens_segment: bool,
+    /// Whether the state after it is unknown, because packs or entries are lost.
+    pub unknown: bool,
+}
+
+/// What a version row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionKind {
+    /// The content went away.
+    Removed,
+    /// Canonical JSON.
+    Canonical,
+    /// Bytes without canonical form.
+    Raw,
+    /// Erased or sealed.
+    Hidden,
+}
+
+/// What became of an object's content at a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The capture.
+    pub seq: u64,
+    /// What it became.
+    pub kind: VersionKind,
+    /// `C`, zero where it was removed.
+    pub content: Hash,
+    /// The capture at which it was last read before, where that isn't the one just before.
+    pub q: Option<u64>,
+    /// The number of the pack that holds the line.
+    pub pack: u32,
+    /// Where in the pack.
+    pub place: Place,
+}
+
+/// A link and the time it was there: from capture `from` until before capture `until`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRow {
+    /// Number of the source.
+    pub source: u32,
+    /// The relation.
+    pub relation: String,
+    /// Number of the target.
+    pub target: u32,
+    /// The first capture with it.
+    pub from: u64,
+    /// The first capture without it; `None` while it is there.
+    pub until: Option<u64>,
+    /// The capture at which it was last seen missing, where that isn't the one just before `from`.
+    pub q_from: Option<u64>,
+    /// The capture at which it was last seen present, where that isn't the one just before `until`.
+    pub q_until: Option<u64>,
+    /// Canonical JSON of its properties, empty for none.
+    pub properties: Vec<u8>,
+}
+
+impl LinkRow {
+    /// Whether it was there at capture `seq`.
+    pub fn holds_at(&self, seq: u64) -> bool {
+        self.from <= seq && self.until.is_none_or(|until| seq < until)
+    }
+}
+
+/// A key found by one of its names, present or past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameMatch {
+    /// The name in lower case.
+    pub name: String,
+    /// Number of the key.
+    pub id: u32,
+}
+
+/// A pack file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// A consistent view of the index; what is committed later doesn't show.
+pub struct View {
+    meta: ReadOnlyTable<&'static str, &'static [u8]>,
+    captures: ReadOnlyTable<u64, &'static [u8]>,
+    times: ReadOnlyTable<(i64, u64), ()>,
+    packs: ReadOnlyTable<u32, (u64, &'static str)>,
+    keys: ReadOnlyTable<&'static str, u32>,
+    ids: ReadOnlyTable<u32, &'static str>,
+    relations: BTreeMap<u32, String>,
+    versions: ReadOnlyTable<(u32, u32), &'static [u8]>,
+    links: ReadOnlyTable<(u32, u32, u32, u32), &'static [u8]>,
+    backlinks: ReadOnlyTable<(u32, u32, u32, u32), ()>,
+    names: ReadOnlyTable<(&'static str, u32), ()>,
+    leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+fn damaged(what: &str) -> IndexError {
+    IndexError::Damaged { source: Box::new(redb::Error::Corrupted(format!("the index has {what}"))) }
+}
+
+impl View {
+    pub(super) fn open(txn: ReadTransaction) -> Result<View, IndexError> {
+        let relations = txn.open_table(RELATIONS)?;
+        let relations = relations
+            .iter()?
+            .map(|row| row.map(|(name, id)| (id.value(), name.value().to_owned())))
+            .collect::<Result<_, _>>()?;
+        Ok(View {
+            meta: txn.open_table(META)?,
+            captures: txn.open_table(CAPTURES)?,
+            times: txn.open_table(TIMES)?,
+            packs: txn.open_table(PACKS)?,
+            keys: txn.open_table(KEYS)?,
+            ids: txn.open_table(IDS)?,
+            relations,
+            versions: txn.open_table(VERSIONS)?,
+            links: txn.open_table(LINKS)?,
+            backlinks: txn.open_table(BACKLINKS)?,
+            names: txn.open_table(NAMES)?,
+            leaves: txn.open_table(LEAVES)?,
+        })
+    }
+
+    /// The position in the log up to which entries are indexed.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], here and below.
+    pub fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
+        let Some(bytes) = self.meta.get("position")? else { return Ok(None) };
+        serde_json::from_slice(bytes.value()).map(Some).map_err(|_| damaged("a damaged position"))
+    }
+
+    /// The capture with number `seq`.
+    pub fn capture(&self, seq: u64) -> Result<Option<CaptureRow>, IndexError> {
+        let Some(row) = self.captures.get(seq)? else { return Ok(None) };
+        read_capture_row(seq, row.value()).map(Some)
+    }
+
+    /// The last capture.
+    pub fn last_capture(&self) -> Result<Option<CaptureRow>, IndexError> {
+        let Some((seq, row)) = self.captures.last()? else { return Ok(None) };
+        read_capture_row(seq.value(), row.value()).map(Some)
+    }
+
+    /// The last capture before `seq`.
+    pub fn capture_before(&self, seq: u64) -> Result<Option<CaptureRow>, IndexError> {
+        let Some(row) = self.captures.range(..seq)?.next_back() else { return Ok(None) };
+        let (seq, row) = row?;
+        read_capture_row(seq.value(), row.value()).map(Some)
+    }
+
+    /// The first capture after `seq`.
+    pub fn capture_after(&self, seq: u64) -> Result<Option<CaptureRow>, IndexError> {
+        let Some(row) = self.captures.range(seq + 1..)?.next() else { return Ok(None) };
+        let (seq, row) = row?;
+        read_capture_row(seq.value(), row.value()).map(Some)
+    }
+
+    /// The capture whose state is the last known at `time`, and was committed as `known_at` or before.
+    pub fn capture_at(&self, time: Timestamp, known_at: Option<u64>) -> Result<Option<CaptureRow>, IndexError> {
+        for row in self.times.range(..=(time.as_millisecond(), u64::MAX))?.rev() {
+            let (_, seq) = row?.0.value();
+            if known_at.is_none_or(|known| seq <= known) {
+                return self.capture(seq);
+            }
+        }
+        Ok(None)
+    }
+
+    /// All captures in order.
+    pub fn captures(&self) -> Result<Vec<CaptureRow>, IndexError> {
+        self.captures
+            .iter()?
+            .map(|row| {
+                let (seq, row) = row?;
+                read_capture_row(seq.value(), row.value())
+            })
+            .collect()
+    }
+
+    /// The number of a key.
+    pub fn id(&self, key: &Key) -> Result<Option<u32>, IndexError> {
+        Ok(self.keys.get(key.as_str())?.map(|id| id.value()))
+    }
+
+    /// The key of a number.
+    pub fn key(&self, id: u32) -> Result<Key, IndexError> {
+        let text = self.ids.get(id)?.ok_or_else(|| damaged("a key number without a key"))?;
+        Ok(text.value().parse()?)
+    }
+
+    /// Calls `each` for every key of `collection` (of all collections where `None`) in order, until it breaks.
+    pub fn each_key<E: From<IndexError>>(
+        &self,
+        collection: Option<&str>,
+        mut each: impl FnMut(Key, u32) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let (low, high) = match collection {
+            // '0' is the byte after '/'.
+            Some(collection) => (format!("{collection}/"), format!("{collection}0")),
+            None => (String::new(), "\u{7f}".to_owned()),
+        };
+        for row in self.keys.range(low.as_str()..high.as_str()).map_err(IndexError::from)? {
+            let (key, id) = row.map_err(IndexError::from)?;
+            let key = key.value().parse().map_err(IndexError::from)?;
+            if each(key, id.value())?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every key, of any collection, whose id is `id`.
+    pub fn keys_with_id(&self, id: &str) -> Result<Vec<(Key, u32)>, IndexError> {
+        let mut collections = Vec::new();
+        let mut low = String::new();
+        while let Some(row) = self.keys.range(low.as_str()..)?.next() {
+            let key: Key = row?.0.value().parse()?;
+            low = format!("{}0", key.collection());
+            collections.push(key.collection().to_owned());
+        }
+        let mut found = Vec::new();
+        for collection in collections {
+            let key = Key::new(&collection, id);
+            if let Some(number) = self.id(&key)? {
+                found.push((key, number));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What became of a key's content, oldest first.
+    pub fn versions(&self, id: u32) -> Result<Vec<Version>, IndexError> {
+        self.versions
+            .range((id, 0)..=(id, u32::MAX))?
+            .map(|row| {
+                let (key, row) = row?;
+                read_version(key.value().1, row.value())
+            })
+            .collect()
+    }
+
+    /// The last thing that became of a key's content up to capture `seq`.
+    pub fn version_at(&self, id: u32, seq: u64) -> Result<Option<Version>, IndexError> {
+        let Some(row) = self.versions.range((id, 0)..=(id, seq as u32))?.next_back() else { return Ok(None) };
+        let (key, row) = row?;
+        read_version(key.value().1, row.value()).map(Some)
+    }
+
+    /// All links that ever started at a key, by relation, target and time.
+    pub fn links_from(&self, id: u32) -> Result<Vec<LinkRow>, IndexError> {
+        let mut found = Vec::new();
+        for row in self.links.range((id, 0, 0, 0)..=(id, u32::MAX, u32::MAX, u32::MAX))? {
+            let (key, value) = row?;
+            found.push(self.read_link(key.value(), value.value())?);
+        }
+        Ok(found)
+    }
+
+    /// All links that ever led to a key.
+    pub fn links_to(&self, id: u32) -> Result<Vec<LinkRow>, IndexError> {
+        let mut found = Vec::new();
+        for row in self.backlinks.range((id, 0, 0, 0)..=(id, u32::MAX, u32::MAX, u32::MAX))? {
+            let (target, relation, source, from) = row?.0.value();
+            let key = (source, relation, target, from);
+            let value = self.links.get(key)?.ok_or_else(|| damaged("half a link"))?;
+            found.push(self.read_link(key, value.value())?);
+        }
+        Ok(found)
+    }
+
+    fn read_link(&self, key: (u32, u32, u32, u32), value: &[u8]) -> Result<LinkRow, IndexError> {
+        let (source, relation, target, from) = key;
+        let value = LinkValue::from_bytes(value).ok_or_else(|| damaged("a damaged link"))?;
+        let relation = self.relations.get(&relation).ok_or_else(|| damaged("a relation without a name"))?.clone();
+        Ok(LinkRow {
+            source,
+            relation,
+            target,
+            from: u64::from(from),
+            until: (value.until != STILL).then_some(u64::from(value.until)),
+            q_from: value.q_from.map(u64::from),
+            q_until: value.q_until.map(u64::from),
+            properties: value.properties,
+        })
+    }
+
+    /// Keys that have or had exactly this name (display name, user principal name and the like), letter case apart.
+    pub fn named(&self, name: &str) -> Result<Vec<u32>, IndexError> {
+        let name = name.to_lowercase();
+        let range = self.names.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?;
+        range.map(|row| Ok(row?.0.value().1)).collect()
+    }
+
+    /// Calls `each` for every name that contains `text`, letter case apart, until it breaks.
+    pub fn each_name_with<E: From<IndexError>>(
+        &self,
+        text: &str,
+        mut each: impl FnMut(NameMatch) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let text = text.to_lowercase();
+        for row in self.names.iter().map_err(IndexError::from)? {
+            let row = row.map_err(IndexError::from)?.0;
+            let (name, id) = row.value();
+            if name.contains(&text) && each(NameMatch { name: name.to_owned(), id })?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that holds a version's line.
+    pub fn pack(&self, number: u32) -> Result<PackFile, IndexError> {
+        let row = self.packs.get(number)?.ok_or_else(|| damaged("a version without a pack"))?;
+        let (len, name) = row.value();
+        Ok(PackFile { name: name.to_owned(), len })
+    }
+
+    /// The value of a key in the state trie at the head, zero for none.
+    pub fn leaf(&self, key: &Hash) -> Result<Hash, IndexError> {
+        Ok(self.leaves.get(&key.0)?.map_or(Hash::ZERO, |value| Hash(*value.value())))
+    }
+
+    /// The root that the state trie would have with `changes` (hashed key and new value, zero for gone; each key once)
+    /// made to the head.
+    pub fn root_with(&self, changes: &[Leaf]) -> Result<Hash, IndexError> {
+        let mut crown = match self.meta.get("crown")? {
+            Some(bytes) => Crown::from_bytes(bytes.value()).ok_or_else(|| damaged("a damaged trie"))?,
+            None => Crown::default(),
+        };
+        let mut buckets: BTreeMap<usize, Vec<Leaf>> = BTreeMap::new();
+        for change in changes {
+            buckets.entry(bucket_of(&change.0)).or_default().push(*change);
+        }
+        let mut nodes = Vec::with_capacity(buckets.len());
+        for (bucket, changes) in buckets {
+            let mut leaves: BTreeMap<Hash, Hash> = bucket_leaves(&self.leaves, bucket)?.into_iter().collect();
+            leaves.extend(changes);
+            let leaves: Vec<Leaf> = leaves.into_iter().filter(|(_, value)| !value.is_zero()).collect();
+            nodes.push((bucket, Node::of(&leaves, BUCKET_BITS)));
+        }
+        crown.update(nodes);
+        Ok(crown.root())
+    }
+
+    /// Keys, versions and links in the index.
+    pub fn counts(&self) -> Result<(u64, u64, u64), IndexError> {
+        use redb::ReadableTableMetadata;
+        Ok((self.keys.len()?, self.versions.len()?, self.links.len()?))
+    }
+}
+
+fn read_capture_row(seq: u64, row: &[u8]) -> Result<CaptureRow, IndexError> {
+    let bad = || damaged("a damaged capture");
+    let time = i64::from_be_bytes(row.get(..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(bad)?);
+    let flags = *row.get(8).ok_or_else(bad)?;
+    let time = Timestamp::from_millisecond(time).map_err(|_| bad())?;
+    Ok(CaptureRow { seq, time, opens_segment: flags & 1 != 0, unknown: flags & 2 != 0 })
+}
+
+fn read_version(seq: u32, row: &[u8]) -> Result<Version, IndexError> {
+    let row = VersionRow::from_bytes(row).ok_or_else(|| damaged("a damaged version"))?;
+    let kind = match row.kind {
+        REMOVED => VersionKind::Removed,
+        CANONICAL => VersionKind::Canonical,
+        RAW => VersionKind::Raw,
+        _ => VersionKind::Hidden,
+    };
+    let (seq, q) = (u64::from(seq), row.q.map(u64::from));
+    Ok(Version { seq, kind, content: row.content, q, pack: row.pack, place: row.place })
+}
