@@ -184,7 +184,7 @@ fn tell(directory: &Directory, collection: Collection, round: &Continuation, siz
             (Some(after), None) => *key > after,
             _ => true,
         })
-        .filter(|(_, place)| is_due(directory, &directory.entries[*place], &tracked, since, round.replay))
+        .filter(|(_, place)| is_due(&directory.entries[*place], &tracked, since, round.replay))
         .collect();
     due.sort_unstable();
 
@@ -205,7 +205,7 @@ fn tell(directory: &Directory, collection: Collection, round: &Continuation, siz
     (items, None)
 }
 
-fn is_due(directory: &Directory, entry: &Entry, tracked: &Tracked, since: Option<u64>, replay: bool) -> bool {
+fn is_due(entry: &Entry, tracked: &Tracked, since: Option<u64>, replay: bool) -> bool {
     let live = entry.standing == Standing::Live;
     let Some(since) = since else {
         // "@removed" may occur in a first round as well; under weather a round with replays shows what is gone.
@@ -223,7 +223,6 @@ fn is_due(directory: &Directory, entry: &Entry, tracked: &Tracked, since: Option
             entry.links.range((relation, 0)..=(relation, usize::MAX)).any(|(_, link)| link.changed > since)
         })
     };
-    debug_assert!(entry.touched <= directory.sequence());
     entry.born > since || property() || link()
 }
 

@@ -255,7 +255,8 @@ impl Directory {
         Some(places?.into_iter().collect())
     }
 
-    /// Sets each of `properties` (an object; null clears). True if any of them differs from before.
+    /// Sets each of `properties` (an object; null clears). True if any of them differs from before. A property that
+    /// the collection does not have is kept but never shown.
     pub fn patch(&mut self, id: &str, properties: Value) -> bool {
         let (Some(place), Value::Object(properties)) = (self.live_place(id), properties) else { return false };
         let entry = &self.entries[place];
@@ -435,4 +436,64 @@ impl Directory {
 /// `at` in whole seconds, as Graph writes most times.
 pub(super) fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_users() -> Directory {
+        let mut directory = Directory::new(Timestamp::UNIX_EPOCH);
+        for id in ["a", "b"] {
+            assert!(directory.create(Collection::User, json!({"id": id, "displayName": id})));
+        }
+        directory
+    }
+
+    #[test]
+    fn only_what_makes_a_difference_counts_as_a_change() {
+        let mut directory = two_users();
+        let before = directory.sequence();
+        assert!(!directory.create(Collection::Group, json!({"id": "a"})), "ids are unique over all collections");
+        assert!(!directory.patch("a", json!({"displayName": "a", "city": null})));
+        assert!(!directory.unlink("a", Relation::Manager, "b"));
+        assert!(!directory.link("a", Relation::Manager, "nobody"));
+        assert!(!directory.restore("a") && !directory.patch("nobody", json!({"city": "x"})));
+        assert_eq!(directory.sequence(), before);
+        assert!(directory.patch("a", json!({"city": "x"})) && directory.link("a", Relation::Manager, "b"));
+        assert_eq!(directory.sequence(), before + 2);
+    }
+
+    #[test]
+    fn the_bin_is_emptied_after_thirty_days_and_links_end_with_it() {
+        let mut directory = two_users();
+        directory.link("a", Relation::Manager, "b");
+        directory.soft_delete("b");
+        assert!(directory.targets("a", Relation::Manager).is_empty());
+        directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(30 * 24 - 1));
+        directory.empty_bin();
+        assert!(directory.restore("b"));
+        assert_eq!(directory.targets("a", Relation::Manager), ["b"]);
+        directory.soft_delete("b");
+        directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(60 * 24));
+        directory.empty_bin();
+        assert!(!directory.restore("b"));
+        assert!(directory.create(Collection::User, json!({"id": "b"})), "the id of what is gone may be used again");
+        assert!(directory.targets("a", Relation::Manager).is_empty(), "but its links are not");
+    }
+
+    #[test]
+    fn assignments_need_their_ends() {
+        let mut directory = two_users();
+        let role = json!({"id": "r", "principalId": "a", "roleDefinitionId": "x"});
+        assert!(!directory.create(Collection::RoleAssignment, json!({"id": "q", "principalId": "nobody"})));
+        assert!(directory.create(Collection::RoleAssignment, role.clone()));
+        directory.soft_delete("a");
+        assert!(directory.ids(Collection::RoleAssignment).is_empty());
+        directory.restore("a");
+        assert_eq!(directory.ids(Collection::RoleAssignment), ["r"]);
+        directory.remove("a");
+        assert!(directory.ids(Collection::RoleAssignment).is_empty());
+        assert!(!directory.create(Collection::RoleAssignment, role));
+    }
 }

@@ -111,7 +111,7 @@ impl Ask {
         self.options.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The path after the version, as it is written in links.
+    /// The path after the version, decoded.
     pub fn path(&self) -> String {
         self.segments.join("/")
     }
@@ -119,7 +119,8 @@ impl Ask {
     /// An absolute link to the same path with these options.
     pub fn link(&self, options: &[(&str, &str)]) -> String {
         let options: Vec<String> = options.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        format!("{}/{}/{}?{}", self.base, self.version, self.path(), options.join("&"))
+        let path: Vec<String> = self.segments.iter().map(|segment| encode(segment)).collect();
+        format!("{}/{}/{}?{}", self.base, self.version, path.join("/"), options.join("&"))
     }
 
     /// `@odata.context` for a set called `name`.
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(ask.segments, ["users", "a b"]);
         assert_eq!(ask.option("$Select"), Some("id,city"));
         assert_eq!(ask.option("x"), Some("a b+c"));
-        assert_eq!(ask.link(&[("$skiptoken", "a+b")]), "http://h/v1.0/users/a b?$skiptoken=a%2Bb");
+        assert_eq!(ask.link(&[("$skiptoken", "a+b")]), "http://h/v1.0/users/a%20b?$skiptoken=a%2Bb");
         assert!(Ask::parse("http://h", "/v2.0/users", "", false, Timestamp::UNIX_EPOCH).is_none());
     }
 }

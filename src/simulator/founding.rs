@@ -2,8 +2,6 @@
 //!
 //! Must never know: requests, or what happens later.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -337,18 +335,15 @@ pub(super) fn assign_role(
     role: &str,
     at: Timestamp,
 ) -> Option<String> {
-    let held: BTreeMap<String, String> = directory
-        .sources(principal, Relation::Needs)
-        .into_iter()
-        .map(|id| (directory.property(&id, "resourceId").as_str().unwrap_or_default().to_owned(), id))
-        .collect();
-    if held.get(resource).is_some_and(|id| directory.property(id, "appRoleId") == role) {
+    let same =
+        |id: &String| directory.property(id, "resourceId") == resource && directory.property(id, "appRoleId") == role;
+    if directory.sources(principal, Relation::Needs).iter().any(same) {
         return None;
     }
-    let place = [Collection::User, Collection::Group, Collection::ServicePrincipal]
+    let collection = [Collection::User, Collection::Group, Collection::ServicePrincipal]
         .into_iter()
         .find(|collection| directory.place(*collection, principal).is_some())?;
-    let kind = match place {
+    let kind = match collection {
         Collection::User => "User",
         Collection::Group => "Group",
         _ => "ServicePrincipal",

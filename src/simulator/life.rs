@@ -21,8 +21,9 @@ use super::words::PROJECTS;
 use super::{Happening, Kind};
 
 /// Events an hour for one object of the directory, before the hour of the day is weighed. With the weights of
-/// [`Life::busy`] about one object in two thousand changes in an average hour.
-const EVENTS_PER_OBJECT: f64 = 0.000_35;
+/// [`Life::busy`] about one object in two thousand changes in an average hour: the order of magnitude that the archive is
+/// sized for.
+const EVENTS_PER_OBJECT: f64 = 0.000_5;
 
 /// Something that will be done at a certain hour.
 #[derive(Debug, Clone)]
@@ -221,6 +222,7 @@ impl Life {
         let rank = self.dice.below(3);
         let (department, title) = people::post(to, rank);
         directory.patch(&id, json!({"department": department, "jobTitle": title}));
+        synchronised(directory, &id);
         if let Some(manager) = self.colleague(directory, to, &id) {
             directory.link(&id, Relation::Manager, &manager);
         }
@@ -247,6 +249,7 @@ impl Life {
             _ => json!({"streetAddress": format!("Ring Road {number}"), "postalCode": format!("{:04}", 1000 + number)}),
         };
         if directory.patch(&id, change) {
+            synchronised(directory, &id);
             self.note(directory, Kind::UserChanged, &[&id]);
         }
     }
@@ -440,6 +443,14 @@ impl Life {
             directory.unlink(&group, Relation::Owners, &owners[0]);
         }
         self.note(directory, Kind::OwnerChanged, &[&group, &user]);
+    }
+}
+
+/// A user who is kept on premises carries the time of each synchronisation that changed them.
+fn synchronised(directory: &mut Directory, user: &str) {
+    if directory.property(user, "onPremisesSyncEnabled") == true {
+        let at = seconds(directory.now());
+        directory.patch(user, json!({"onPremisesLastSyncDateTime": at}));
     }
 }
 

@@ -173,7 +173,7 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
     } else {
         Body::from(answer.body)
     };
-    response.body(body).expect("status and headers come from fixed texts, numbers and GUIDs")
+    response.body(body).expect("headers are fixed texts, numbers, encoded links and what came in a header")
 }
 
 fn sign_in_answer(
