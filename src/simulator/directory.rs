@@ -418,18 +418,11 @@ impl Directory {
         needing.chain(held).collect()
     }
 
-    /// Removes for ever what has been in the bin for 30 days.
-    pub(super) fn empty_bin(&mut self) {
+    /// The ids of what has been in the bin for 30 days and is to be removed for ever.
+    pub(super) fn overdue(&self) -> Vec<String> {
         let oldest = self.now - jiff::SignedDuration::from_hours(24 * BIN_DAYS);
-        let due: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|entry| matches!(entry.standing, Standing::Binned(since) if since <= oldest))
-            .map(|entry| entry.id.clone())
-            .collect();
-        due.iter().for_each(|id| {
-            self.remove(id);
-        });
+        let due = |entry: &&Entry| matches!(entry.standing, Standing::Binned(since) if since <= oldest);
+        self.entries.iter().filter(due).map(|entry| entry.id.clone()).collect()
     }
 }
 
@@ -465,19 +458,18 @@ mod tests {
     }
 
     #[test]
-    fn the_bin_is_emptied_after_thirty_days_and_links_end_with_it() {
+    fn the_bin_keeps_thirty_days_and_links_end_with_it() {
         let mut directory = two_users();
         directory.link("a", Relation::Manager, "b");
         directory.soft_delete("b");
         assert!(directory.targets("a", Relation::Manager).is_empty());
         directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(30 * 24 - 1));
-        directory.empty_bin();
-        assert!(directory.restore("b"));
+        assert!(directory.overdue().is_empty() && directory.restore("b"));
         assert_eq!(directory.targets("a", Relation::Manager), ["b"]);
         directory.soft_delete("b");
         directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(60 * 24));
-        directory.empty_bin();
-        assert!(!directory.restore("b"));
+        assert_eq!(directory.overdue(), ["b"]);
+        assert!(directory.remove("b") && !directory.restore("b") && directory.overdue().is_empty());
         assert!(directory.create(Collection::User, json!({"id": "b"})), "the id of what is gone may be used again");
         assert!(directory.targets("a", Relation::Manager).is_empty(), "but its links are not");
     }

@@ -67,7 +67,10 @@ impl Life {
 
     fn hour(&mut self, directory: &mut Directory) {
         directory.set_now(self.lived);
-        directory.empty_bin();
+        for id in directory.overdue() {
+            self.note(directory, Kind::Purged, &[&id]);
+            directory.remove(&id);
+        }
         let later = self.plans.split_off(&(self.lived + HOUR));
         for plan in std::mem::replace(&mut self.plans, later).into_values().flatten() {
             self.carry_out(directory, plan);
@@ -388,7 +391,10 @@ impl Life {
     }
 
     fn unassign(&mut self, directory: &mut Directory) {
-        let Some(id) = self.find(directory, Collection::AppRoleAssignment, |_| true) else { return };
+        // What the attacker takes, the attacker keeps.
+        let victim = self.cast.victim.1.clone();
+        let others = |id: &str| directory.property(id, "principalId") != &victim;
+        let Some(id) = self.find(directory, Collection::AppRoleAssignment, others) else { return };
         let end = |name: &str| directory.property(&id, name).as_str().unwrap_or_default().to_owned();
         let (resource, principal) = (end("resourceId"), end("principalId"));
         directory.remove(&id);

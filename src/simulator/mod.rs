@@ -112,6 +112,8 @@ pub enum Kind {
     GroupDeleted,
     /// Something came back from the bin: object.
     Restored,
+    /// Something was removed from the bin for ever: object.
+    Purged,
     /// A directory role was granted: user, role definition.
     RoleGranted,
     /// A directory role was taken away: principal.

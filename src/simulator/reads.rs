@@ -201,18 +201,16 @@ pub(super) fn single(
 
 /// The place of a live object.
 pub(super) fn live(directory: &Directory, collection: Collection, id: &str) -> Result<usize, Refusal> {
-    let by_name = || {
-        let named = |place: &usize| {
-            directory.entries[*place].value.get("userPrincipalName").and_then(Value::as_str) == Some(id)
-        };
-        (collection == Collection::User && id.contains('@'))
-            .then(|| directory.places(collection).iter().copied().find(named))
-            .flatten()
+    // GUIDs and user principal names are compared without regard to case; ids of assignments and grants are not.
+    let guid = id.len() == 36;
+    let name = (collection == Collection::User && id.contains('@')).then_some(id);
+    let named = |place: &&usize| {
+        let upn = directory.entries[**place].value.get("userPrincipalName").and_then(Value::as_str);
+        directory.is_live(**place) && upn.zip(name).is_some_and(|(upn, name)| upn.eq_ignore_ascii_case(name))
     };
     directory
-        .place(collection, &id.to_ascii_lowercase())
-        .or_else(|| directory.place(collection, id))
-        .or_else(by_name)
+        .place(collection, &if guid { id.to_ascii_lowercase() } else { id.to_owned() })
+        .or_else(|| name.and_then(|_| directory.places(collection).iter().find(named).copied()))
         .filter(|place| directory.is_live(*place))
         .ok_or_else(|| Refusal::missing(id))
 }

@@ -168,8 +168,14 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
     let body = if truncate && answer.body.len() > 1 {
         response = response.header("Content-Length", answer.body.len());
         let half = Bytes::from(answer.body[..answer.body.len() / 2].to_vec());
-        let broken = Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-        Body::from_stream(futures_util::stream::iter([Ok(half), broken]))
+        Body::from_stream(futures_util::stream::unfold(Some(half), |half| async move {
+            if let Some(half) = half.filter(|half| !half.is_empty()) {
+                return Some((Ok(half), Some(Bytes::new())));
+            }
+            // Without a pause the half would never leave the buffer, and the client see no answer at all.
+            tokio::task::yield_now().await;
+            Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None))
+        }))
     } else {
         Body::from(answer.body)
     };

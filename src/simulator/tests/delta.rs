@@ -350,3 +350,25 @@ async fn grants_vanish_with_their_client_and_return_with_it() {
     assert_eq!(news(&reader, &mut mirror).await.len(), count);
     assert_eq!(reader.simulator.record().objects[&Collection::Oauth2PermissionGrant], grants);
 }
+
+#[tokio::test]
+async fn delta_repeats_itself_when_the_weather_says_so() {
+    let reader = Reader::start(small(1)).await;
+    let rates = Weather { replayed: 1.0, duplicated: 1.0, empty_page: 1.0, ..Weather::calm() };
+    reader.simulator.set_weather(rates);
+    let mut mirror = mirrored(&reader, "users/delta?$select=id,faxNumber").await;
+    assert!(mirror.objects.keys().eq(reader.simulator.record().objects[&Collection::User].keys()));
+    let id = first_id(&reader, Collection::User);
+    reader.simulator.edit(|directory| directory.patch(&id, json!({"faxNumber": "1"})));
+    mirror.round(&reader, "").await;
+    // The change was told; with nothing new it is told again with others before it, one of them twice.
+    let empty = reader.get(mirror.link.as_ref().unwrap()).await;
+    assert_eq!(empty.body["value"], json!([]));
+    let full = reader.get(empty.body["@odata.nextLink"].as_str().unwrap()).await;
+    let mut ids: Vec<String> =
+        full.body["value"].as_array().unwrap().iter().map(|user| user["id"].to_string()).collect();
+    let items = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert!(ids.contains(&json!(id).to_string()) && items == ids.len() + 1);
+}

@@ -149,3 +149,18 @@ async fn the_bin_is_read_by_type() {
     assert!(reader.list("directory/deletedItems/microsoft.graph.administrativeUnit").await.is_empty());
     assert!(!reader.list("directory/deletedItems/microsoft.graph.user").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_user_is_found_by_id_or_name_in_any_case() {
+    let reader = Reader::start(small(4)).await;
+    let record = reader.simulator.record();
+    let (id, user) = record.objects[&Collection::User].iter().next().unwrap();
+    let name = user["userPrincipalName"].as_str().unwrap().replace('#', "%23");
+    for key in [id.to_uppercase(), name.to_uppercase(), id.clone()] {
+        assert_eq!(reader.get(&reader.v1(&format!("users/{key}"))).await.body["id"], *id, "{key}");
+    }
+    let (grant, _) = record.objects[&Collection::Oauth2PermissionGrant].iter().next().unwrap();
+    assert_eq!(reader.get(&reader.v1(&format!("oauth2PermissionGrants/{grant}"))).await.status, 200);
+    let other = reader.get(&reader.v1(&format!("oauth2PermissionGrants/{}", grant.to_lowercase()))).await;
+    assert_eq!(other.status, 404, "the ids of grants distinguish case");
+}

@@ -147,3 +147,16 @@ async fn it_stops_when_dropped() {
     }
     panic!("it still answers");
 }
+
+#[tokio::test]
+async fn a_cut_connection_gives_nothing_and_a_truncated_body_less_than_promised() {
+    let reader = Reader::start(small(1)).await;
+    reader.token().await;
+    let request = || reader.http.get(reader.v1("users")).bearer_auth("none").send();
+    reader.simulator.set_weather(Weather { cut: 1.0, ..Weather::calm() });
+    assert!(request().await.is_err());
+    reader.simulator.set_weather(Weather { truncated: 1.0, ..Weather::calm() });
+    let response = request().await.unwrap();
+    let promised = response.content_length().unwrap();
+    assert!(promised > 0 && response.bytes().await.is_err());
+}
