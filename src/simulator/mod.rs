@@ -44,7 +44,8 @@ use crate::clock::ManualClock;
 /// How a simulated tenant is to be.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Decides everything that chance decides.
+    /// Decides everything that chance decides. The tenant's life depends on nothing else; faults and ids of exchanges
+    /// depend on the order of the requests, too.
     pub seed: u64,
     /// Number of user accounts on the first day; at least 40.
     pub users: usize,

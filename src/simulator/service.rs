@@ -205,17 +205,18 @@ impl Service {
                     [_, _, segment, ..] => Err(Refusal::unknown(segment)),
                 }
             }
-            ["roleManagement", "directory", "roleDefinitions"] => {
-                page(reads::all(directory, C::RoleDefinition, "roleManagement/directory/roleDefinitions"))
-            }
-            ["roleManagement", "directory", "roleAssignments"] => {
-                page(reads::all(directory, C::RoleAssignment, "roleManagement/directory/roleAssignments"))
-            }
             ["identity", "conditionalAccess", "policies"] => page(policies(directory, &ask.version)),
-            ["identity", "conditionalAccess", "namedLocations"] => {
-                page(reads::all(directory, C::NamedLocation, "identity/conditionalAccess/namedLocations"))
+            path if plain_collection(path).is_some() => {
+                let (collection, set) = plain_collection(path).expect("the guard has seen it");
+                page(reads::all(directory, collection, set))
             }
-            ["organization"] => page(reads::all(directory, C::Organization, "organization")),
+            [path @ .., id] if plain_collection(path).is_some() => {
+                let (collection, set) = plain_collection(path).expect("the guard has seen it");
+                if collection == C::ConditionalAccessPolicy && is_beta_only(directory, &ask.version, id) {
+                    return Err(Refusal::missing(id));
+                }
+                reads::single(directory, ask, collection, set, id)
+            }
             ["directory", "deletedItems"] => Err(Refusal::bad("Resource type must be specified.")),
             ["directory", "deletedItems", cast] => match deleted_collection(cast) {
                 Some((Some(collection), set)) => page(reads::bin(directory, collection, set)),
@@ -302,6 +303,26 @@ fn main_collection(set: &str) -> Option<(Collection, &'static str)> {
     })
 }
 
+/// The collections without delta and links, by path, with the name that their context has.
+fn plain_collection(path: &[&str]) -> Option<(Collection, &'static str)> {
+    Some(match path {
+        ["roleManagement", "directory", "roleDefinitions"] => {
+            (Collection::RoleDefinition, "roleManagement/directory/roleDefinitions")
+        }
+        ["roleManagement", "directory", "roleAssignments"] => {
+            (Collection::RoleAssignment, "roleManagement/directory/roleAssignments")
+        }
+        ["identity", "conditionalAccess", "policies"] => {
+            (Collection::ConditionalAccessPolicy, "identity/conditionalAccess/policies")
+        }
+        ["identity", "conditionalAccess", "namedLocations"] => {
+            (Collection::NamedLocation, "identity/conditionalAccess/namedLocations")
+        }
+        ["organization"] => (Collection::Organization, "organization"),
+        _ => return None,
+    })
+}
+
 /// The type cast of deletedItems. Administrative units can be asked for, but this tenant has none.
 fn deleted_collection(cast: &str) -> Option<(Option<Collection>, &'static str)> {
     Some(match cast.strip_prefix("microsoft.graph.")? {
@@ -323,8 +344,13 @@ fn policies(directory: &Directory, version: &str) -> List {
     list
 }
 
+/// Whether a policy cannot be seen by a request to `version`.
+fn is_beta_only(directory: &Directory, version: &str, id: &str) -> bool {
+    version == "v1.0" && uses_beta_condition(directory.property(id, "conditions"))
+}
+
 /// Conditions that no type of v1.0 has.
-pub(super) fn uses_beta_condition(conditions: &Value) -> bool {
+fn uses_beta_condition(conditions: &Value) -> bool {
     !conditions["agentIdRiskLevels"].is_null() || !conditions["globalSecureAccess"].is_null()
 }
 

@@ -18,6 +18,8 @@ async fn pages_add_up_without_holes_or_doubles() {
         ("organization", Collection::Organization),
     ];
     for (set, collection) in sets {
+        let one = record.objects[&collection].keys().next().unwrap();
+        assert_eq!(reader.get(&reader.v1(&format!("{set}/{one}"))).await.body["id"], *one, "{set}");
         for query in ["", "?$top=7", "?$top=999"] {
             let items = reader.list(&format!("{set}{query}")).await;
             let mut ids: Vec<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
@@ -122,8 +124,11 @@ async fn beta_shows_policies_that_v1_leaves_out() {
     let reader = Reader::start(small(4)).await;
     let stable = reader.list("identity/conditionalAccess/policies").await.len();
     let url = format!("{}/beta/identity/conditionalAccess/policies", reader.simulator.url());
-    let beta = reader.get(&url).await.body["value"].as_array().unwrap().len();
-    assert_eq!((stable, beta), (7, 8));
+    let beta = reader.get(&url).await.body["value"].as_array().unwrap().clone();
+    assert_eq!((stable, beta.len()), (7, 8));
+    let hidden = beta.iter().find(|policy| !policy["conditions"]["agentIdRiskLevels"].is_null()).unwrap();
+    let path = format!("identity/conditionalAccess/policies/{}", hidden["id"].as_str().unwrap());
+    assert_eq!(reader.get(&reader.v1(&path)).await.status, 404);
 }
 
 #[tokio::test]
