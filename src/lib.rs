@@ -8,4 +8,5 @@ pub mod graph;
 pub mod hash;
 pub mod index;
 pub mod model;
+pub mod simulator;
 pub mod store;

@@ -1,0 +1,432 @@
+//! The collections of the simulated directory and the properties each of them has.
+//!
+//! Must never know: values, requests, or who reads.
+//!
+//! Sources: Microsoft Graph reference pages of each resource type; which properties are returned only on `$select` is
+//! in the property tables of "user resource type" and "group resource type".
+
+use Shown::{Always, Listed, Selected, Single};
+
+/// A kind of object that the simulator keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collection {
+    /// People, guests and break-glass accounts.
+    User,
+    /// Security and Microsoft 365 groups.
+    Group,
+    /// App registrations.
+    Application,
+    /// Service principals.
+    ServicePrincipal,
+    /// App role assignments, seen through the service principals they concern.
+    AppRoleAssignment,
+    /// Delegated permission grants.
+    Oauth2PermissionGrant,
+    /// Federated identity credentials of applications.
+    FederatedIdentityCredential,
+    /// Directory role definitions.
+    RoleDefinition,
+    /// Directory role assignments.
+    RoleAssignment,
+    /// Conditional Access policies.
+    ConditionalAccessPolicy,
+    /// Named locations of Conditional Access.
+    NamedLocation,
+    /// The tenant's own object.
+    Organization,
+}
+
+/// When a property comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// In every read that does not select.
+    Always,
+    /// As `Always`; holds a list, so that it is `[]` and never null.
+    Listed,
+    /// Only when selected.
+    Selected,
+    /// Only when selected, and only when a single object is read.
+    Single,
+}
+
+/// One property of a collection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Property {
+    /// Its name in Graph.
+    pub name: &'static str,
+    /// When it comes back.
+    pub shown: Shown,
+    /// Whether it holds a list: `[]` where others would be null.
+    pub list: bool,
+}
+
+impl Collection {
+    /// Every collection.
+    pub const ALL: [Self; 12] = [
+        Self::User,
+        Self::Group,
+        Self::Application,
+        Self::ServicePrincipal,
+        Self::AppRoleAssignment,
+        Self::Oauth2PermissionGrant,
+        Self::FederatedIdentityCredential,
+        Self::RoleDefinition,
+        Self::RoleAssignment,
+        Self::ConditionalAccessPolicy,
+        Self::NamedLocation,
+        Self::Organization,
+    ];
+
+    /// The name of Graph's type without its namespace, such as `servicePrincipal`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Application => "application",
+            Self::ServicePrincipal => "servicePrincipal",
+            Self::AppRoleAssignment => "appRoleAssignment",
+            Self::Oauth2PermissionGrant => "oauth2PermissionGrant",
+            Self::FederatedIdentityCredential => "federatedIdentityCredential",
+            Self::RoleDefinition => "unifiedRoleDefinition",
+            Self::RoleAssignment => "unifiedRoleAssignment",
+            Self::ConditionalAccessPolicy => "conditionalAccessPolicy",
+            Self::NamedLocation => "namedLocation",
+            Self::Organization => "organization",
+        }
+    }
+
+    /// The place of the collection in [`Collection::ALL`].
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its properties, `id` first.
+    pub(super) fn properties(self) -> &'static [Property] {
+        match self {
+            Self::User => USER,
+            Self::Group => GROUP,
+            Self::Application => APPLICATION,
+            Self::ServicePrincipal => SERVICE_PRINCIPAL,
+            Self::AppRoleAssignment => APP_ROLE_ASSIGNMENT,
+            Self::Oauth2PermissionGrant => GRANT,
+            Self::FederatedIdentityCredential => FEDERATED_CREDENTIAL,
+            Self::RoleDefinition => ROLE_DEFINITION,
+            Self::RoleAssignment => ROLE_ASSIGNMENT,
+            Self::ConditionalAccessPolicy => POLICY,
+            Self::NamedLocation => LOCATION,
+            Self::Organization => ORGANIZATION,
+        }
+    }
+
+    /// The place of the property called `name`, which Graph compares without regard to case in `$select`.
+    pub(super) fn property(self, name: &str) -> Option<usize> {
+        self.properties().iter().position(|p| p.name.eq_ignore_ascii_case(name))
+    }
+}
+
+const fn p(name: &'static str, shown: Shown) -> Property {
+    Property { name, shown, list: matches!(shown, Listed) }
+}
+
+/// A list that comes only on selection.
+const fn ls(name: &'static str) -> Property {
+    Property { name, shown: Selected, list: true }
+}
+
+const USER: &[Property] = &[
+    p("id", Always),
+    p("businessPhones", Listed),
+    p("displayName", Always),
+    p("givenName", Always),
+    p("jobTitle", Always),
+    p("mail", Always),
+    p("mobilePhone", Always),
+    p("officeLocation", Always),
+    p("preferredLanguage", Always),
+    p("surname", Always),
+    p("userPrincipalName", Always),
+    p("deletedDateTime", Selected),
+    p("accountEnabled", Selected),
+    p("ageGroup", Selected),
+    ls("assignedLicenses"),
+    ls("assignedPlans"),
+    p("city", Selected),
+    p("companyName", Selected),
+    p("consentProvidedForMinor", Selected),
+    p("country", Selected),
+    p("createdDateTime", Selected),
+    p("creationType", Selected),
+    p("customSecurityAttributes", Selected),
+    p("department", Selected),
+    p("employeeHireDate", Selected),
+    p("employeeId", Selected),
+    p("employeeOrgData", Selected),
+    p("employeeType", Selected),
+    p("externalUserState", Selected),
+    p("externalUserStateChangeDateTime", Selected),
+    p("faxNumber", Selected),
+    ls("identities"),
+    ls("imAddresses"),
+    p("isManagementRestricted", Selected),
+    p("isResourceAccount", Selected),
+    p("lastPasswordChangeDateTime", Selected),
+    p("legalAgeGroupClassification", Selected),
+    ls("licenseAssignmentStates"),
+    p("mailNickname", Selected),
+    p("onPremisesDistinguishedName", Selected),
+    p("onPremisesDomainName", Selected),
+    p("onPremisesExtensionAttributes", Selected),
+    p("onPremisesImmutableId", Selected),
+    p("onPremisesLastSyncDateTime", Selected),
+    ls("onPremisesProvisioningErrors"),
+    p("onPremisesSamAccountName", Selected),
+    p("onPremisesSecurityIdentifier", Selected),
+    p("onPremisesSyncEnabled", Selected),
+    p("onPremisesUserPrincipalName", Selected),
+    ls("otherMails"),
+    p("passwordPolicies", Selected),
+    p("passwordProfile", Selected),
+    p("postalCode", Selected),
+    p("preferredDataLocation", Selected),
+    ls("provisionedPlans"),
+    ls("proxyAddresses"),
+    p("securityIdentifier", Selected),
+    ls("serviceProvisioningErrors"),
+    p("showInAddressList", Selected),
+    p("signInSessionsValidFromDateTime", Selected),
+    p("state", Selected),
+    p("streetAddress", Selected),
+    p("usageLocation", Selected),
+    p("userType", Selected),
+];
+
+const GROUP: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("classification", Always),
+    p("createdDateTime", Always),
+    p("description", Always),
+    p("displayName", Always),
+    p("expirationDateTime", Always),
+    p("groupTypes", Listed),
+    p("isAssignableToRole", Always),
+    p("mail", Always),
+    p("mailEnabled", Always),
+    p("mailNickname", Always),
+    p("membershipRule", Always),
+    p("membershipRuleProcessingState", Always),
+    p("onPremisesDomainName", Always),
+    p("onPremisesLastSyncDateTime", Always),
+    p("onPremisesNetBiosName", Always),
+    p("onPremisesProvisioningErrors", Listed),
+    p("onPremisesSamAccountName", Always),
+    p("onPremisesSecurityIdentifier", Always),
+    p("onPremisesSyncEnabled", Always),
+    p("preferredDataLocation", Always),
+    p("preferredLanguage", Always),
+    p("proxyAddresses", Listed),
+    p("renewedDateTime", Always),
+    p("resourceBehaviorOptions", Listed),
+    p("resourceProvisioningOptions", Listed),
+    p("securityEnabled", Always),
+    p("securityIdentifier", Always),
+    p("serviceProvisioningErrors", Listed),
+    p("theme", Always),
+    p("uniqueName", Always),
+    p("visibility", Always),
+    ls("assignedLabels"),
+    ls("assignedLicenses"),
+    p("isManagementRestricted", Selected),
+    p("licenseProcessingState", Selected),
+    p("allowExternalSenders", Single),
+    p("autoSubscribeNewMembers", Single),
+    p("hideFromAddressLists", Single),
+    p("hideFromOutlookClients", Single),
+    p("isSubscribedByMail", Single),
+    p("unseenCount", Single),
+];
+
+const APPLICATION: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("appId", Always),
+    p("applicationTemplateId", Always),
+    p("disabledByMicrosoftStatus", Always),
+    p("createdByAppId", Always),
+    p("createdDateTime", Always),
+    p("displayName", Always),
+    p("description", Always),
+    p("groupMembershipClaims", Always),
+    p("identifierUris", Listed),
+    p("isDeviceOnlyAuthSupported", Always),
+    p("isDisabled", Always),
+    p("isFallbackPublicClient", Always),
+    p("nativeAuthenticationApisEnabled", Always),
+    p("notes", Always),
+    p("publisherDomain", Always),
+    p("samlMetadataUrl", Always),
+    p("serviceManagementReference", Always),
+    p("signInAudience", Always),
+    p("tags", Listed),
+    p("tokenEncryptionKeyId", Always),
+    p("uniqueName", Always),
+    p("defaultRedirectUri", Always),
+    p("certification", Always),
+    p("optionalClaims", Always),
+    p("servicePrincipalLockConfiguration", Always),
+    p("requestSignatureVerification", Always),
+    p("addIns", Listed),
+    p("api", Always),
+    p("appRoles", Listed),
+    p("info", Always),
+    p("keyCredentials", Listed),
+    p("parentalControlSettings", Always),
+    p("passwordCredentials", Listed),
+    p("publicClient", Always),
+    p("requiredResourceAccess", Listed),
+    p("verifiedPublisher", Always),
+    p("web", Always),
+    p("spa", Always),
+];
+
+const SERVICE_PRINCIPAL: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("accountEnabled", Always),
+    p("alternativeNames", Listed),
+    p("appDisplayName", Always),
+    p("appDescription", Always),
+    p("appId", Always),
+    p("applicationTemplateId", Always),
+    p("appOwnerOrganizationId", Always),
+    p("appRoleAssignmentRequired", Always),
+    p("createdByAppId", Always),
+    p("description", Always),
+    p("disabledByMicrosoftStatus", Always),
+    p("displayName", Always),
+    p("homepage", Always),
+    p("isDisabled", Always),
+    p("loginUrl", Always),
+    p("logoutUrl", Always),
+    p("notes", Always),
+    p("notificationEmailAddresses", Listed),
+    p("preferredSingleSignOnMode", Always),
+    p("preferredTokenSigningKeyThumbprint", Always),
+    p("replyUrls", Listed),
+    p("servicePrincipalNames", Listed),
+    p("servicePrincipalType", Always),
+    p("signInAudience", Always),
+    p("tags", Listed),
+    p("tokenEncryptionKeyId", Always),
+    p("samlSingleSignOnSettings", Always),
+    p("addIns", Listed),
+    p("appRoles", Listed),
+    p("info", Always),
+    p("keyCredentials", Listed),
+    p("oauth2PermissionScopes", Listed),
+    p("passwordCredentials", Listed),
+    p("resourceSpecificApplicationPermissions", Listed),
+    p("verifiedPublisher", Always),
+    p("customSecurityAttributes", Selected),
+];
+
+const APP_ROLE_ASSIGNMENT: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("appRoleId", Always),
+    p("createdDateTime", Always),
+    p("principalDisplayName", Always),
+    p("principalId", Always),
+    p("principalType", Always),
+    p("resourceDisplayName", Always),
+    p("resourceId", Always),
+];
+
+const GRANT: &[Property] = &[
+    p("id", Always),
+    p("clientId", Always),
+    p("consentType", Always),
+    p("principalId", Always),
+    p("resourceId", Always),
+    p("scope", Always),
+];
+
+const FEDERATED_CREDENTIAL: &[Property] = &[
+    p("id", Always),
+    p("name", Always),
+    p("issuer", Always),
+    p("subject", Always),
+    p("description", Always),
+    p("audiences", Listed),
+];
+
+const ROLE_DEFINITION: &[Property] = &[
+    p("id", Always),
+    p("description", Always),
+    p("displayName", Always),
+    p("isBuiltIn", Always),
+    p("isEnabled", Always),
+    p("resourceScopes", Listed),
+    p("templateId", Always),
+    p("version", Always),
+    p("rolePermissions", Listed),
+];
+
+const ROLE_ASSIGNMENT: &[Property] =
+    &[p("id", Always), p("principalId", Always), p("directoryScopeId", Always), p("roleDefinitionId", Always)];
+
+const POLICY: &[Property] = &[
+    p("id", Always),
+    p("templateId", Always),
+    p("displayName", Always),
+    p("createdDateTime", Always),
+    p("modifiedDateTime", Always),
+    p("deletedDateTime", Always),
+    p("state", Always),
+    p("conditions", Always),
+    p("grantControls", Always),
+    p("sessionControls", Always),
+];
+
+const LOCATION: &[Property] = &[
+    p("id", Always),
+    p("displayName", Always),
+    p("modifiedDateTime", Always),
+    p("createdDateTime", Always),
+    p("deletedDateTime", Always),
+    p("isTrusted", Always),
+    p("ipRanges", Always),
+    p("countriesAndRegions", Always),
+    p("includeUnknownCountriesAndRegions", Always),
+    p("countryLookupMethod", Always),
+];
+
+const ORGANIZATION: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("businessPhones", Listed),
+    p("city", Always),
+    p("country", Always),
+    p("countryLetterCode", Always),
+    p("createdDateTime", Always),
+    p("defaultUsageLocation", Always),
+    p("displayName", Always),
+    p("isMultipleDataLocationsForServicesEnabled", Always),
+    p("marketingNotificationEmails", Listed),
+    p("onPremisesLastSyncDateTime", Always),
+    p("onPremisesSyncEnabled", Always),
+    p("partnerTenantType", Always),
+    p("postalCode", Always),
+    p("preferredLanguage", Always),
+    p("securityComplianceNotificationMails", Listed),
+    p("securityComplianceNotificationPhones", Listed),
+    p("state", Always),
+    p("street", Always),
+    p("technicalNotificationMails", Listed),
+    p("tenantType", Always),
+    p("directorySizeQuota", Always),
+    p("privacyProfile", Always),
+    p("assignedPlans", Listed),
+    p("provisionedPlans", Listed),
+    p("verifiedDomains", Listed),
+];
