@@ -111,7 +111,8 @@ impl RememberedHead {
         Frontier::from_parts(self.size, subtrees)
     }
 
-    fn walker(&self) -> Option<Walker> {
+    /// A walk that goes on from here; `None` where the memory is damaged.
+    pub fn walker(&self) -> Option<Walker> {
         let keys = self.keys.iter().map(|key| key.parse().ok()).collect::<Option<Vec<Verifier>>>()?;
         let ring = KeyRing::new(keys, self.recovery.parse().ok()?);
         Some(Walker::resume(ring, self.frontier()?, self.leaf.parse().ok()?, self.last.clone()))

@@ -265,7 +265,10 @@ fn is_readable(read: Result<(), ReadError>) -> Result<bool, IndexError> {
         Ok(()) => Ok(true),
         Err(ReadError::Store { source, .. }) if !matches!(source, StoreError::NotFound { .. }) => Err(source.into()),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a pack cannot be read; the state is unknown until the next base");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a pack cannot be read; the state is unknown until the next base"
+            );
             Ok(false)
         }
     }
