@@ -224,19 +224,21 @@ impl<'o> Round<'o> {
                 false => Known::None,
             };
             for (list, selection) in lists.iter().zip(&mut selections) {
-                let sent = self.sent;
-                match self.list(recipe, lists, list, selection, &mut known).await {
+                let pages = self.pages;
+                let result = loop {
+                    match self.list(recipe, lists, list, selection, &mut known).await {
+                        // Nothing of this list was seen yet, so that it just is asked for again.
+                        Err(Stop::Failed(error)) if self.pages == pages && selection.give_in(&error) => {}
+                        result => break result,
+                    }
+                };
+                match result {
                     Ok(()) => self.refused.extend_from_slice(selection.refused()),
-                    Err(Stop::Failed(error)) if is_reset(&error) && restarts < RESTARTS => {
+                    Err(Stop::Failed(error))
+                        if restarts < RESTARTS && (is_reset(&error) || selection.give_in(&error)) =>
+                    {
                         restarts += 1;
                         self.restart().await?;
-                        continue 'again;
-                    }
-                    Err(Stop::Failed(error)) if selection.give_in(&error) => {
-                        // Nothing of a first page was sent when its request was refused; later ones need a new start.
-                        if sent != self.sent || lists.len() > 1 {
-                            self.restart().await?;
-                        }
                         continue 'again;
                     }
                     Err(Stop::Failed(error)) => self.fall_short(list, error, &mut gain)?,

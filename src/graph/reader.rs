@@ -31,7 +31,7 @@ use crate::hash::Hash;
 const MAX_ERROR_BODY: usize = 1024 * 1024;
 
 /// How often one request answers a 401 with another token: once for the token's age, once per claims challenge.
-const RENEWALS: u32 = 3;
+const RENEWALS: usize = 3;
 
 /// What was spent, retries included.
 #[derive(Debug, Default)]
@@ -238,7 +238,7 @@ impl Reader {
         let url = self.resolve(&request.address)?;
         let shared = &*self.shared;
         let mut tries = Tries::default();
-        let mut renewals = 0;
+        let mut answered: Vec<Option<String>> = Vec::new();
         let mut token = None;
         loop {
             let made = tries.begin();
@@ -254,14 +254,13 @@ impl Reader {
             };
             match failed.next {
                 Next::GiveUp => return Err(failed.error),
-                Next::Renew { .. } if renewals >= RENEWALS => return Err(failed.error),
+                // The same answer to another token isn't about the token's age, or about claims that it lacked.
+                Next::Renew { claims, .. } if answered.contains(&claims) || answered.len() >= RENEWALS => {
+                    return Err(failed.error);
+                }
                 Next::Renew { token: refused, claims } => {
-                    // A second plain 401 right after a new token isn't about the token's age.
-                    if renewals > 0 && claims.is_none() {
-                        return Err(failed.error);
-                    }
-                    renewals += 1;
                     token = Some(shared.tokens.renew(&refused, claims.as_deref()).await?);
+                    answered.push(claims);
                 }
                 Next::Wait(after) => {
                     let Some(wait) = tries.next_wait(&shared.limits, after) else { return Err(failed.error) };
