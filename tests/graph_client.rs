@@ -59,7 +59,9 @@ async fn a_token_is_asked_for_once_as_documented_and_sent_with_every_request() {
         assert_eq!(call.header("consistencylevel"), None);
     }
     assert_eq!((reader.meter().requests(), reader.meter().units()), (3, 6));
-    assert_eq!(reader.metered().meter().requests(), 0);
+    let run = reader.metered();
+    run.metered().get(&users()).await.unwrap();
+    assert_eq!((run.meter().requests(), run.meter().units(), reader.meter().requests()), (1, 2, 4));
 }
 
 #[tokio::test]
@@ -256,6 +258,48 @@ async fn a_body_is_never_larger_than_allowed() {
     assert!(matches!(error, Error::Forbidden { permission: "User.Read.All", .. }), "{error}");
 }
 
+/// Compressed: `{"value":[{"id":"a"}]}`, and a list of twenty thousand spaces.
+const GZIP: [&str; 2] = [
+    "H4sIAAAAAAACA6tWKkvMKU1VsoquVspMUbJSSlSqja0FAChY9lEWAAAA",
+    "H4sIAAAAAAACA+3BsREAEBAAsFXcj2EVp1DovqVxdreGIsmJPXLNqK0AAAAAAAAAAAAAAAAAAAAAAAAA8IV+H9GpE0YsTgAA",
+];
+
+#[tokio::test]
+async fn limits_and_hashes_are_those_of_the_body_behind_its_compression() {
+    use base64::Engine as _;
+    for (index, text) in GZIP.into_iter().enumerate() {
+        let body = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        let server = Server::new(move |seen, _| {
+            assert!(seen.header("accept-encoding").unwrap().contains("gzip"));
+            Reply::body(Body::Whole(body.clone())).with("content-encoding", "gzip")
+        })
+        .await;
+        let reader = limited(&server, &clock(), Limits { page_bytes: 10_000, ..Limits::default() });
+        match reader.get(&users()).await {
+            Ok(response) => {
+                let receipt = response.receipt(1, Vec::new());
+                let plain = br#"{"value":[{"id":"a"}]}"#;
+                assert_eq!((index, receipt.len), (0, plain.len() as u64));
+                assert_eq!(receipt.sha256, tenure::hash::Hash::of(plain));
+            }
+            Err(error) => {
+                assert_eq!(index, 1, "{error}");
+                assert!(matches!(error, Error::TooLarge { limit: 10_000 }), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up() {
+    let server = Server::new(|_, _| Reply::body(Body::Stalled)).await;
+    let limits = Limits { tries: 2, request_timeout: Duration::from_millis(200), ..Limits::default() };
+    let reader = Reader::new(Options { limits, ..server.options() }, Arc::new(clock())).unwrap();
+    let error = reader.get(&users()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert_eq!(server.targets().len(), 2);
+}
+
 #[tokio::test]
 async fn pages_are_followed_verbatim_and_loops_end() {
     let server = Server::new(|seen, before| {
@@ -371,7 +415,7 @@ async fn the_largest_skew_is_remembered_with_its_sign() {
     let reader = server.reader(&clock());
     for expected in [1_000, -600_000, -600_000] {
         reader.get(&users()).await.unwrap();
-        assert_eq!(reader.skew_ms(), expected);
+        assert_eq!(reader.meter().skew_ms(), expected);
     }
 }
 

@@ -471,3 +471,26 @@ async fn selecting_keys_keeps_to_its_own_limit() {
     assert_eq!(outcome.pages, 151);
     assert!(elapsed(&clock) >= 60.0, "150 requests a minute, not {} s for 151", elapsed(&clock));
 }
+
+#[tokio::test]
+async fn a_parent_with_very_many_children_is_sent_on_page_by_page() {
+    let server = Server::new(|seen, before| {
+        let items: Vec<_> = (0..999).map(|index| format!(r#"{{"id":"{before}-{index}"}}"#)).collect();
+        let next = format!("/v1.0/servicePrincipals/a/appRoleAssignedTo?$skiptoken={before}");
+        let next = (before < 9).then_some(("nextLink", next.as_str()));
+        page(&items.join(","), next, seen.header("host").unwrap())
+    })
+    .await;
+    let reader = server.reader(&clock());
+    let (out, mut receiver) = tokio::sync::mpsc::channel(1);
+    let parents = vec![Key::new("servicePrincipal", "a")];
+    let read = tokio::spawn(async move { recipe("appRoleAssignment").children(&reader, parents, &out).await });
+    let (mut largest, mut last) = (0, None);
+    while let Some(page) = receiver.recv().await {
+        largest = largest.max(page.len());
+        last = page.into_iter().next_back();
+    }
+    assert!(largest <= 3100, "{largest} at once");
+    assert!(matches!(last, Some(Sighting::Links { targets, .. }) if targets.len() == 9990));
+    assert_eq!(read.await.unwrap().items, 9990);
+}

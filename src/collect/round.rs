@@ -70,7 +70,7 @@ struct Gain {
 }
 
 struct Round<'o> {
-    collection: Option<&'static Collection>,
+    collection: &'static Collection,
     reader: Reader,
     rules: Rules,
     out: &'o Sink,
@@ -110,7 +110,7 @@ fn sift_page(sifter: &Sifter<'_>, response: &Response, page: Page<'_>) -> Sifted
 impl<'o> Round<'o> {
     fn new(collection: &str, reader: &Reader, out: &'o Sink) -> Self {
         Round {
-            collection: model::find(collection),
+            collection: model::find(collection).expect("a test holds the recipes against the model's table"),
             reader: reader.metered(),
             rules: model::rules(),
             out,
@@ -166,7 +166,7 @@ impl<'o> Round<'o> {
         let mut selection = Selection::new(wanted, feed.guarded, false);
         let now = self.reader.clock().now();
         let mut resume = token.and_then(Token::read).filter(|token| token.is_usable(now, &selected));
-        let collection = self.collection.ok_or(Stop::Stopped)?;
+        let collection = self.collection;
         let rules = self.rules.clone();
         let sifter = Sifter { collection, rules: &rules, feed: true, kind: None, incomplete: Vec::new() };
         let mut restarts = 0;
@@ -257,7 +257,7 @@ impl<'o> Round<'o> {
         selection: &Selection,
         known: &mut Known,
     ) -> Result<(), Stop> {
-        let collection = self.collection.ok_or(Stop::Stopped)?;
+        let collection = self.collection;
         let rules = self.rules.clone();
         let subtypes = lists.iter().filter_map(|list| match list.part {
             Part::Subtype(kind) => Some(kind),

@@ -51,6 +51,8 @@ pub enum Body {
     Huge(u64),
     /// No answer: the connection is closed.
     Reset,
+    /// A beginning, and then nothing for ever.
+    Stalled,
 }
 
 impl Reply {
@@ -162,6 +164,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
         Body::Truncated(body) => (Some(body.len() as u64 + 100), body.clone()),
         Body::Huge(length) => (Some(*length), b"{\"value\":[".to_vec()),
         Body::Endless => (None, b"{\"value\":[".to_vec()),
+        Body::Stalled => (Some(100), b"{\"value\":[".to_vec()),
     };
     if let Some(length) = length {
         head.push_str(&format!("content-length: {length}\r\n"));
@@ -172,6 +175,9 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
     if matches!(reply.body, Body::Endless) {
         let more = b"{},".repeat(64 * 1024);
         while stream.write_all(&more).await.is_ok() {}
+    }
+    if matches!(reply.body, Body::Stalled) {
+        std::future::pending::<()>().await;
     }
     let _ = stream.shutdown().await;
 }
