@@ -47,7 +47,7 @@ async fn a_token_is_asked_for_once_as_documented_and_sent_with_every_request() {
             "client_id=client",
             "client_secret=s3cret",
             "grant_type=client_credentials",
-            "scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
+            &format!("scope={}%2F.default", server.url.replace(':', "%3A").replace('/', "%2F")),
         ]
     );
     for call in calls {

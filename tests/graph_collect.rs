@@ -197,7 +197,7 @@ async fn what_the_tenant_refuses_to_select_is_left_out_and_said() {
     })
     .await;
     let (first, _) = feed(&server, "user", None).await;
-    let refused = ["licenseAssignmentStates", "customSecurityAttributes", "employeeLeaveDateTime"];
+    let refused = ["customSecurityAttributes", "employeeLeaveDateTime", "licenseAssignmentStates"];
     assert_eq!((first.status, first.full), (Status::Complete, true), "{:?}", first.error);
     assert_eq!(first.refused, refused);
     assert_eq!(server.targets().len(), 3);

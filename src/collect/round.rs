@@ -213,7 +213,7 @@ impl<'o> Round<'o> {
             .iter()
             .map(|list| {
                 let names = list.select.iter().chain(list.extra).copied();
-                Selection::new(names, list.guarded, list.part != Part::All)
+                Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_)))
             })
             .collect();
         let mut restarts = 0;
@@ -324,7 +324,10 @@ impl<'o> Round<'o> {
         }
     }
 
-    fn outcome(self, status: Status, gain: Gain, error: Option<Error>) -> Outcome {
+    fn outcome(mut self, status: Status, gain: Gain, error: Option<Error>) -> Outcome {
+        // Lists of one collection that select the same refuse the same.
+        self.refused.sort_unstable();
+        self.refused.dedup();
         Outcome {
             status,
             items: self.items,

@@ -32,8 +32,9 @@ impl Meter {
         self.units.load(Ordering::Relaxed)
     }
 
-    /// The largest difference seen between a response's `Date` and our clock, in milliseconds; positive where ours is
-    /// behind. `Date` has whole seconds and the answer took its time, so that up to two seconds mean nothing.
+    /// The largest difference seen between a response's `Date` and our clock that its way here doesn't explain, in
+    /// milliseconds; positive where our clock is behind. Zero where `Date`, which has whole seconds, lies between our
+    /// sending and our receiving.
     pub fn skew_ms(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }
@@ -54,12 +55,39 @@ impl Meter {
         }
     }
 
-    /// Notes that a response says it is `date` when our clock says it is `now`.
-    pub(super) fn dated(&self, date: Timestamp, now: Timestamp) {
-        let skew = date.as_millisecond() - now.as_millisecond();
+    /// Notes that the response to what was sent at `sent` and received at `received` says it is `date`.
+    pub(super) fn dated(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
+        let (date, sent, received) = (date.as_millisecond(), sent.as_millisecond(), received.as_millisecond());
+        let skew = match () {
+            () if date > received => date - received,
+            () if date + 1_000 <= sent => date - sent,
+            () => return,
+        };
         let larger = |known: i64| (skew.unsigned_abs() > known.unsigned_abs()).then_some(skew);
         for meter in self.all() {
             let _ = meter.skew.fetch_update(Ordering::Relaxed, Ordering::Relaxed, larger);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_here_is_no_skew() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        for (date, sent, received, expected) in [
+            (5_000, 5_400, 5_900, 0),
+            (5_000, 5_999, 40_000, 0),
+            (7_000, 5_000, 60_000, 0),
+            (61_000, 5_000, 60_000, 1_000),
+            (5_000, 6_000, 6_100, -1_000),
+            (-600_000, 0, 10_000, -600_000),
+        ] {
+            let root = Arc::new(Meter::default());
+            Meter::within(&root).dated(at(date), at(sent), at(received));
+            assert_eq!(root.skew_ms(), expected, "{date} {sent} {received}");
         }
     }
 }

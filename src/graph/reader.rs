@@ -88,8 +88,8 @@ impl Reader {
         }
         let endpoint = joined(&login, &format!("/{}/oauth2/v2.0/token", options.tenant))
             .ok_or(Error::Options { option: "login_url", reason: "no address can be made from it" })?;
-        // The audience is the cloud's own Graph even where requests go through a gateway.
-        let scope = format!("{}/.default", options.cloud.graph_url());
+        // A token is for one Graph, named by its host (learn, graph/deployments); a configured one is that Graph.
+        let scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
         let http = http_client(&limits, &graph, &login)?;
         let tokens = Tokens::new(http.clone(), clock.clone(), endpoint, scope, options.credential, limits.clone());
         let shared = Shared {
@@ -305,13 +305,17 @@ impl Reader {
         };
         let headers = headers(request, token).map_err(Failed::finally)?;
         self.meter.sent();
+        let sent = shared.clock.now();
         let mut received = shared.http.get(url.clone()).headers(headers).send().await.map_err(unreachable)?;
         let mut response = Response::from_head(&received, path_and_query(url));
         response.retry_after = response
             .header_retry_after
             .as_deref()
             .and_then(|after| retry_after(after, response.date.as_deref(), shared.clock.now()));
-        self.note(&response);
+        self.meter.charged(response.units);
+        if let Some(date) = response.date.as_deref().and_then(parse_date) {
+            self.meter.dated(date, sent, shared.clock.now());
+        }
         let success = response.status == 200;
         let limit = if success { shared.limits.page_bytes } else { MAX_ERROR_BODY };
         if success && received.content_length().is_some_and(|length| length > limit as u64) {
@@ -332,14 +336,6 @@ impl Reader {
                 }
             }
             response.body.extend_from_slice(&chunk);
-        }
-    }
-
-    /// Counts what was charged and remembers how far our clock is off.
-    fn note(&self, response: &Response) {
-        self.meter.charged(response.units);
-        if let Some(date) = response.date.as_deref().and_then(parse_date) {
-            self.meter.dated(date, self.shared.clock.now());
         }
     }
 
