@@ -383,7 +383,9 @@ impl Gathered {
                 (source, Seen::Link { relation: relation.to_owned(), target, present })
             }
             Sighting::Links { source, relation, targets } => {
-                self.swept.push((format!("{} {relation}", source.collection()), source.clone()));
+                if phase != Phase::First && phase != Phase::Again {
+                    self.swept.push((format!("{} {relation}", source.collection()), source.clone()));
+                }
                 (source, Seen::Links { relation: relation.to_owned(), targets })
             }
         };

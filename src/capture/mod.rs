@@ -227,7 +227,7 @@ impl Capturer {
     async fn attempt(&mut self, request: &Request) -> Result<Committed, CaptureError> {
         let t0 = self.clock.now();
         let deadline = t0.saturating_add(self.options.time_limit).unwrap_or(Timestamp::MAX);
-        let reader = self.reader.until(deadline);
+        let reader = self.reader.until(deadline).metered();
         reader.check_token().await.map_err(CaptureError::Graph)?;
         let view = self.index.view()?;
         let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request).await?;
@@ -235,7 +235,7 @@ impl Capturer {
             return Err(CaptureError::Graph(error));
         }
         let merged = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await?;
-        let times = commit::Times { t0, slot: request.slot, skew_ms: self.reader.skew_ms() };
+        let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
         let committed = commit::commit(&mut self.appender, &view, &self.lines, &*self.clock, merged, times).await?;
         drop(view);
         self.progress.write(committed.0.body.seq, &committed.1)?;

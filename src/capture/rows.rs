@@ -48,16 +48,6 @@ impl Rows {
         self.0.get_mut(&(collection.to_owned(), relation.map(str::to_owned)))
     }
 
-    /// The status of a row.
-    pub fn status(&self, collection: &str, relation: Option<&str>) -> Option<Status> {
-        self.0.get(&(collection.to_owned(), relation.map(str::to_owned))).map(|row| row.st)
-    }
-
-    /// Whether changes of the row's scope may be committed.
-    pub fn permits(&self, collection: &str, relation: Option<&str>) -> bool {
-        self.status(collection, relation).is_some_and(Status::permits_changes)
-    }
-
     /// In the order in which entries have them.
     pub fn into_cover(self) -> Vec<Coverage> {
         self.0.into_values().collect()
