@@ -229,6 +229,20 @@ async fn broken_answers_are_tried_again() {
     }
 }
 
+/// A refusal whose body broke off names no property; it was taken for a refusal of everything that needs a permission
+/// of its own, and custom security attributes went missing from every user until the next full round.
+#[tokio::test]
+async fn a_refusal_that_breaks_off_is_asked_for_again() {
+    let server = Server::new(|_, before| match before {
+        0 => Reply { status: 400, ..Reply::body(Body::Truncated(b"{\"error\":{\"code\":\"Bad".to_vec())) },
+        _ => Reply::error(400, "BadRequest"),
+    })
+    .await;
+    let error = server.reader(&clock()).get(&users()).await.unwrap_err();
+    assert!(matches!(&error, Error::Refused { refusal, .. } if refusal.code == "BadRequest"), "{error:?}");
+    assert_eq!(server.targets().len(), 2);
+}
+
 #[tokio::test]
 async fn a_host_that_is_not_there_is_unreachable() {
     let server = Server::new(|_, _| Reply::json(200, EMPTY)).await;

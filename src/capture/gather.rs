@@ -43,6 +43,8 @@ pub(super) struct Seenness {
     pub first_full: bool,
     pub whole: Option<bool>,
     pub generations: BTreeMap<Phase, u32>,
+    /// Properties that the tenant refused in one of the reads.
+    pub refused: Vec<String>,
     /// Keys that the feed or list showed, where fan-outs need them.
     pub sources: BTreeSet<Key>,
     pub gone: BTreeSet<Key>,
@@ -306,6 +308,7 @@ impl Gatherer<'_> {
         };
         let (mut outcome, consumed) = tokio::join!(read(reader, sender), consume);
         consumed?;
+        self.out.collections.entry(collection).or_default().refused.extend(outcome.refused.iter().cloned());
         if let Some(error) = outcome.error.take() {
             self.out.troubles.push((collection.to_owned(), describe(&error)));
             self.out.error.get_or_insert(error);

@@ -205,6 +205,7 @@ impl Merger<'_> {
             generations: seenness.generations,
             feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
             untracked: UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[], |(_, names)| names),
+            refused: seenness.refused,
             nulls_may_lack: recipe.has_feed(),
         };
         for relation in model::find(name).expect("in the table").relations {

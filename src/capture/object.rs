@@ -55,6 +55,8 @@ pub(super) struct Scope {
     pub feed_relations: Vec<&'static str>,
     /// Properties that a reconciliation may find changed without the feed having missed anything.
     pub untracked: &'static [&'static str],
+    /// Properties that the tenant refused to show: content that was read whole lacks them, and they stay as known.
+    pub refused: Vec<String>,
     /// The collection is read by a feed as well as whole, which spell "never set" differently: absent and null.
     pub nulls_may_lack: bool,
 }
@@ -139,7 +141,7 @@ fn apply(known: &mut Known, records: &[&Record], scope: &Scope) {
     for record in records {
         match &record.seen {
             Seen::Content { content, partial } => {
-                let next = laid_over(known.content.as_ref(), content, *partial);
+                let next = laid_over(known.content.as_ref(), content, *partial, &scope.refused);
                 let same = scope.nulls_may_lack
                     && known.content.as_ref().is_some_and(|before| same_apart_from_nulls(before, &next));
                 if !same {
@@ -180,11 +182,18 @@ fn resolve(targets: &Targets, target: &Key) -> Key {
     targets.keys().find(|known| known.id() == target.id()).unwrap_or(target).clone()
 }
 
-fn laid_over(before: Option<&Content>, content: &Content, partial: bool) -> Content {
-    let (true, Some(Content::Canonical(before)), Content::Canonical(now)) = (partial, before, content) else {
+/// `content` over what was known: all of it under a partial one, under a whole one what the tenant refused to show.
+fn laid_over(before: Option<&Content>, content: &Content, partial: bool, refused: &[String]) -> Content {
+    let (Some(Content::Canonical(before)), Content::Canonical(now)) = (before, content) else {
         return content.clone();
     };
-    let (Ok(before), Ok(now)) = (canonical::parse(before), canonical::parse(now)) else { return content.clone() };
+    if !partial && refused.is_empty() {
+        return content.clone();
+    }
+    let (Ok(mut before), Ok(now)) = (canonical::parse(before), canonical::parse(now)) else { return content.clone() };
+    if let (false, Value::Object(members)) = (partial, &mut before.value) {
+        members.retain(|(name, _)| name.as_str().is_some_and(|name| refused.iter().any(|refused| refused == name)));
+    }
     match canonical::canonicalize(&canonical::overlay(before, now), &Rules::default()) {
         Ok(bytes) => Content::Canonical(bytes),
         Err(_) => content.clone(),
@@ -353,6 +362,16 @@ mod tests {
         assert!(verdict.missed_content && verdict.inferred_gone);
         let partial = Scope { whole: Some(false), ..scope() };
         assert_eq!(judge(&prior, &[], &partial).known, prior);
+    }
+
+    /// A permission taken away must not read as values taken away.
+    #[test]
+    fn what_the_tenant_refuses_to_show_stays_as_it_was_known() {
+        let prior = known(r#"{"a":1,"c":1,"id":"g"}"#, &[]);
+        let records = [record(Phase::First, object(r#"{"b":2,"id":"g"}"#, false))];
+        assert_eq!(judge(&prior, &records, &scope()).known, known(r#"{"b":2,"id":"g"}"#, &[]));
+        let refused = Scope { refused: vec!["a".into()], ..scope() };
+        assert_eq!(judge(&prior, &records, &refused).known, known(r#"{"a":1,"b":2,"id":"g"}"#, &[]));
     }
 
     #[test]

@@ -326,7 +326,10 @@ impl Reader {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(response),
                 // The status of an error counts even where its body doesn't arrive.
-                Err(_) if !success => return Ok(response),
+                Err(_) if !success => {
+                    response.cut = true;
+                    return Ok(response);
+                }
                 Err(error) => return Err(unreachable(error)),
             };
             if response.body.len() + chunk.len() > limit {
@@ -364,6 +367,8 @@ impl Reader {
         let error = classify(status, &body, request_id, &asked);
         let next = match status {
             429 | 408 | 500.. if status != 501 => Next::Wait(response.retry_after),
+            // Which property or licence a refusal is about stands in its body: half of one must not be acted upon.
+            _ if response.cut => Next::Wait(response.retry_after),
             _ => Next::GiveUp,
         };
         tracing::debug!(status, code = %safe_code(&body.refusal(status, None).code), tries, "graph refused a request");
