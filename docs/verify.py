@@ -950,11 +950,11 @@ class Verifier:
         Revocations that undo each other would go round for ever; then all of them count, which only adds findings.
         """
         key_entries = [e for e in self.good if e.doc.get("kind") == "key"]
-        trusted = {key.text for key in self.known} - {k.text for e in key_entries for k in e.added_keys()}
+        listed = self.genesis.doc["keys"]
         self.revoked, seen = frozenset(), []
         while self.revoked not in seen:
             seen.append(self.revoked)
-            revoked, introduced = set(), set(trusted)
+            revoked, introduced = set(), set(listed)
             for entry in key_entries:
                 added = [key for key in entry.added_keys() if key.text not in introduced]
                 introduced.update(key.text for key in added)
@@ -1263,8 +1263,8 @@ class Verifier:
         delta = self.read_lines(entry, lines["d"], in_base=False, events_only=first)
         has_base = doc.get("base") is not None
         base = self.read_lines(entry, lines["b"], in_base=True) if has_base else None
-        if first:  # the base is the change
-            delta = delta + base if delta is not None and base is not None else None
+        if first:  # the base is the change, and only events of d count
+            delta = [item for item in delta if item[1].form == "event"] + base if delta is not None and base is not None else None
         if self.state is not None and delta is not None:
             self.fold_delta(entry, delta)
         else:
