@@ -469,6 +469,7 @@ class Checkpoint:
 
 # ---------------------------------------------------------------- 5. packs and their lines (section 4)
 
+MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 PACK_NAME = re.compile(r"(\d{4}-\d\d)/s/(\d{10})/(\d{10})-([bdgroa])(\d{3})-([0-9a-f]{64})\.ndz\Z", re.ASCII)
 
 
@@ -837,12 +838,13 @@ class Verifier:
             genesis.signer = genesis.signed_by(self.known)
             if genesis.signer is None:
                 raise Malformed("not signed by one of its keys")
-            if self.trust and self.trust not in (genesis.leaf.hex(), sha256(data).hex(), *(k.text for k in self.known)):
-                raise Malformed("not the one that is trusted")
         except Malformed as error:
             self.say("finding", "genesis", name, 0, f"{error}; nothing else can be verified")
             return False
         self.readable(genesis)
+        signers = [key.text for key in self.known if genesis.signed_by([key])]
+        if self.trust and self.trust not in (genesis.leaf.hex(), *signers):
+            self.say("finding", "genesis", name, 0, "not the genesis entry that is trusted")
         return True
 
     def readable(self, entry):
@@ -994,7 +996,7 @@ class Verifier:
 
     def check_checkpoints(self):
         sizes = self.list_numbers("log/k")
-        bad, best, comparable = [], 0, True
+        bad, best, incomparable = [], 0, []
         for size in sizes:
             problem = self.checkpoint_problem(self.read(f"log/k/{size:010}") or b"", size)
             self.checked["checkpoints"] += 1
@@ -1006,16 +1008,18 @@ class Verifier:
             elif self.roots[size] is not None:
                 best = size
             else:
-                comparable = False
+                incomparable.append(size)
         for size, problem in bad:
             self.say("note" if size < best else "finding", "checkpoint-bad", f"log/k/{size:010}", None, problem)
-        for size in sorted(set(range(1, self.size + 1)) - set(sizes)):
-            self.say("note", "checkpoint-missing", f"log/k/{size:010}", None, "not there")
+        missing = sorted(set(range(1, self.size + 1)) - set(sizes))
+        if missing:
+            self.say("note", "checkpoint-missing", f"log/k/{missing[0]:010}", None,
+                     f"{len(missing)} checkpoints are missing, this is the first")
         if self.size not in sizes or self.size in dict(bad):
             self.say("warning", "head-unsigned", f"log/k/{self.size:010}", None, "no good checkpoint of the whole log")
-        if not comparable:
-            self.say("warning", "log-incomparable", None, None,
-                     "a leaf is unknown, so checkpoints that cover it can't be held against the log")
+        if incomparable:
+            self.say("warning", "log-incomparable", f"log/k/{incomparable[0]:010}", None,
+                     f"{len(incomparable)} checkpoints cover a leaf that is unknown, this is the first")
 
     def checkpoint_problem(self, data, size):
         """Why the checkpoint is bad, or None."""
@@ -1042,7 +1046,8 @@ class Verifier:
             return
         try:
             note = Checkpoint(self.against)
-            foreign = note.origin != self.origin or note.size == 0 or not note.signed_by(self.known)
+            signers = [k for k in note.signed_by(self.known) if not self.is_revoked(k, note.size - 1)]
+            foreign = note.origin != self.origin or note.size == 0 or not signers
         except Malformed:
             foreign = True
         if foreign:
@@ -1065,7 +1070,7 @@ class Verifier:
         return "/".join(groups)
 
     def check_tiles(self):
-        expected = set()
+        expected, self.missing_tiles = set(), []
         hashes, level = self.leaves, 0
         while len(hashes) >= 256:
             above = []
@@ -1079,6 +1084,9 @@ class Verifier:
                     tree.add(hashed)
                 above.append(tree.root())
             hashes, level = above, level + 1
+        if self.missing_tiles:
+            self.say("note", "tile-missing", min(self.missing_tiles), None,
+                     f"{len(self.missing_tiles)} tiles are missing, this is the first")
         for folder, _, names in os.walk(os.path.join(self.directory, "log/tile")):
             for name in names:
                 path = os.path.relpath(os.path.join(folder, name), self.directory).replace(os.sep, "/")
@@ -1088,7 +1096,7 @@ class Verifier:
     def check_tile(self, path, hashes, is_bundle):
         data = self.read(path)
         if data is None:
-            self.say("note", "tile-missing", path, None, "not there")
+            self.missing_tiles.append(path)
             return path
         self.checked["tiles"] += 1
         found, at = [], 0
@@ -1200,7 +1208,7 @@ class Verifier:
                 self.named.update(row["n"] for _, _, row in rows if isinstance(row.get("n"), str))
                 if segment is not None and segment in targets["expired"]:
                     if entry.doc.get("segment") == entry.number:
-                        self.say("note", "expired", f"{entry.doc.get('container')}/s/{entry.number:010}", entry.number,
+                        self.say("note", "expired", f"log/e/{entry.number:010}", entry.number,
                                  "committed, content expired")
                     self.state, self.captured = None, True
                     continue
@@ -1335,14 +1343,15 @@ class Verifier:
             yield f"coverage says {status}"
 
     def note_orphans(self):
-        for container in sorted(os.listdir(self.directory)):
-            if not re.match(r"\d{4}-\d\d\Z", container, re.ASCII):
-                continue
+        containers = {entry.doc.get("container") for entry in self.good}
+        for container in sorted(name for name in containers if isinstance(name, str) and MONTH.match(name)):
+            paths = []
             for folder, _, names in os.walk(os.path.join(self.directory, container)):
-                for name in sorted(names):
-                    path = os.path.relpath(os.path.join(folder, name), self.directory).replace(os.sep, "/")
-                    if path not in self.named:
-                        self.say("note", "orphan", path, None, "no entry names it")
+                paths += [os.path.relpath(os.path.join(folder, name), self.directory) for name in names]
+            orphans = sorted({path.replace(os.sep, "/") for path in paths} - self.named)
+            if orphans:
+                self.say("note", "orphan", orphans[0], None, f"{len(orphans)} files in {container} that no entry names, "
+                         "this is the first")
 
 
 # ---------------------------------------------------------------- 8. command line
@@ -1353,7 +1362,7 @@ def main(arguments=None):
     parser.add_argument("--deep", action="store_true", help="read every line and recompute every root")
     parser.add_argument("--against", metavar="FILE", help="a checkpoint kept elsewhere")
     parser.add_argument("--trust", metavar="HASH_OR_VKEY",
-                        help="leaf hash or SHA-256 of the genesis entry, or a verifier key that it must list")
+                        help="leaf hash of the genesis entry, or the verifier key that signed it")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args(arguments)
     try:
