@@ -2,8 +2,10 @@
 
 pub mod archive;
 pub mod canonical;
+pub mod cli;
 pub mod clock;
 pub mod collect;
+pub mod config;
 pub mod diff;
 pub mod graph;
 pub mod hash;
