@@ -3,11 +3,15 @@
 pub mod archive;
 pub mod canonical;
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod collect;
+pub mod config;
+pub mod diff;
 pub mod graph;
 pub mod hash;
 pub mod index;
 pub mod model;
+pub mod query;
 pub mod simulator;
 pub mod store;

@@ -1,3 +1,23 @@
 //! The `tenure` binary.
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tenure::cli::{self, Console};
+use tenure::clock::SystemClock;
+
+fn main() -> ExitCode {
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+    let (out_is_terminal, err_is_terminal) = (stdout.is_terminal(), stderr.is_terminal());
+    let mut out = std::io::BufWriter::new(stdout.lock());
+    let mut err = stderr.lock();
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let console = Console { out: &mut out, err: &mut err, out_is_terminal, err_is_terminal, colour };
+    let code = cli::run(std::env::args_os(), variables.collect(), Arc::new(SystemClock), console);
+    // What could be written was flushed; what is left belongs to a closed pipe.
+    let _ = out.flush();
+    ExitCode::from(code)
+}

@@ -91,7 +91,7 @@ pub struct Request {
 }
 
 /// How captures of this archive are done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Collections that are turned off.
     pub off: Vec<String>,
@@ -230,6 +230,10 @@ impl Capturer {
         let reader = self.reader.until(deadline).metered();
         reader.check_token().await.map_err(CaptureError::Graph)?;
         let view = self.index.view()?;
+        if let Some(last) = view.last_capture()?.filter(|last| last.unknown) {
+            // Without the state before there is nothing to compare with; what is lost must be restored first.
+            return Err(IndexError::Unknown { seq: last.seq }.into());
+        }
         let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request).await?;
         if let Some(error) = gathered.nothing_read() {
             return Err(CaptureError::Graph(error));

@@ -227,13 +227,27 @@ impl View {
     pub fn each_key<E: From<IndexError>>(
         &self,
         collection: Option<&str>,
+        each: impl FnMut(Key, u32) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        self.each_key_after(collection, None, each)
+    }
+
+    /// As [`View::each_key`], for the keys behind `after` only: who can't read all at once goes on there.
+    pub fn each_key_after<E: From<IndexError>>(
+        &self,
+        collection: Option<&str>,
+        after: Option<&Key>,
         mut each: impl FnMut(Key, u32) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
-        let (low, high) = match collection {
+        let (mut low, high) = match collection {
             // '0' is the byte after '/'.
             Some(collection) => (format!("{collection}/"), format!("{collection}0")),
             None => (String::new(), "\u{7f}".to_owned()),
         };
+        if let Some(after) = after {
+            // No key holds a NUL: this is the least text behind it.
+            low = low.max(format!("{after}\0"));
+        }
         for row in self.keys.range(low.as_str()..high.as_str()).map_err(IndexError::from)? {
             let (key, id) = row.map_err(IndexError::from)?;
             let key = key.value().parse().map_err(IndexError::from)?;

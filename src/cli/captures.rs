@@ -1,0 +1,168 @@
+//! `tenure captures`: the entries of the log, with coverage and gaps.
+//!
+//! Must never know: the index; the log itself is read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::failure::{Ended, Failure};
+use super::render;
+use super::session::Session;
+use crate::archive::entry::{Body, Coverage, Status};
+use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
+use crate::query::{EXPECTED_DISTANCE, Moment};
+use crate::store::{FilesystemStore, Store};
+
+/// Arguments of `tenure captures`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Entries at or after this time only
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Entries at or before this time only; of a date its end
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// The newest N entries of those only
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+    /// An archive's directory, instead of a configuration
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
+    let from = session.moment(arguments.from.as_deref())?;
+    let to = session.moment(arguments.to.as_deref())?;
+    let store: Arc<dyn Store> = match &arguments.archive {
+        Some(directory) => Arc::new(FilesystemStore::new(directory)),
+        None => session.place().await?.store,
+    };
+    let (mut walker, genesis) = Walker::start(&*store).await?;
+    let end = greatest_seq(&*store).await?;
+    let first = Step { seq: 0, leaf: Some(genesis.leaf), verdict: Verdict::Good(genesis) };
+    let (mut steps, mut next) = (Vec::new(), Some(first));
+    while let Some(step) = next {
+        if is_within(&step, &from, &to) {
+            steps.push(step);
+        }
+        next = walker.step(&*store, end).await?;
+    }
+    let skipped = arguments.last.map_or(0, |last| steps.len().saturating_sub(last));
+    let steps = &steps[skipped..];
+    if session.globals.json {
+        for step in steps {
+            if let Verdict::Good(entry) = &step.verdict {
+                session.console.line(String::from_utf8_lossy(&entry.text))?;
+            }
+        }
+    } else {
+        print(steps, session)?;
+    }
+    let sound = steps.iter().all(|step| matches!(step.verdict, Verdict::Good(_)));
+    if !sound && session.globals.json {
+        session.warn("entries are missing, changed or void; `tenure verify` tells more");
+    }
+    Ok(if sound { Ended::Done } else { Ended::Finding })
+}
+
+/// Damaged entries are always shown: nobody knows their time.
+fn is_within(step: &Step, from: &Moment, to: &Moment) -> bool {
+    let Verdict::Good(entry) = &step.verdict else { return true };
+    let at = time_of(&entry.body);
+    let begun = match from {
+        Moment::Capture(seq) => step.seq >= *seq,
+        from => from.first().is_none_or(|from| at >= from),
+    };
+    let ended = match to {
+        Moment::Capture(seq) => step.seq <= *seq,
+        to => to.last().is_none_or(|to| at <= to),
+    };
+    begun && ended
+}
+
+fn time_of(body: &Body) -> Timestamp {
+    if body.is_capture() { body.query_time() } else { body.committed }
+}
+
+fn print(steps: &[Step], session: &mut Session<'_>) -> Result<(), Failure> {
+    let mut rows = Vec::with_capacity(steps.len());
+    let mut last_capture: Option<Timestamp> = None;
+    for step in steps {
+        let Verdict::Good(entry) = &step.verdict else {
+            rows.push(damaged_row(step));
+            last_capture = None;
+            continue;
+        };
+        let body = &entry.body;
+        let at = time_of(body);
+        let mut notes = Vec::new();
+        if body.is_capture() {
+            let distance = last_capture.map(|last| at.duration_since(last));
+            if let Some(distance) = distance.filter(|distance| *distance > EXPECTED_DISTANCE) {
+                let minutes = distance.as_mins();
+                notes.push(format!("after {} h {:02} min without a capture", minutes / 60, minutes % 60));
+            }
+            last_capture = Some(at);
+        }
+        notes.extend(notes_of(body));
+        let number = |number: fn(&crate::archive::entry::Delta) -> u64| {
+            body.delta.as_ref().map_or(String::new(), |delta| number(delta).to_string())
+        };
+        rows.push(vec![
+            format!("#{}", step.seq),
+            render::time(at),
+            if body.opens_segment() { "capture, base".to_owned() } else { body.kind.clone() },
+            number(|delta| delta.put),
+            number(|delta| delta.del),
+            number(|delta| delta.ladd),
+            number(|delta| delta.ldel),
+            body.state.objects.to_string(),
+            notes.join("; "),
+        ]);
+    }
+    let header = ["#", "time", "kind", "put", "del", "+links", "-links", "objects", "coverage"];
+    session.console.line(render::table(&header, rows, &[0, 3, 4, 5, 6, 7]))?;
+    Ok(())
+}
+
+fn damaged_row(step: &Step) -> Vec<String> {
+    let kind = match &step.verdict {
+        Verdict::Missing => "MISSING",
+        Verdict::Changed { .. } => "CHANGED",
+        Verdict::Void(_) => "void",
+        _ => "UNVERIFIABLE",
+    };
+    let mut row = vec![String::new(); 9];
+    row[0] = format!("#{}", step.seq);
+    row[2] = kind.to_owned();
+    row[8] = "`tenure verify` tells more".to_owned();
+    row
+}
+
+fn notes_of(body: &Body) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(slots) = &body.slots {
+        notes.push(format!("no capture from {} to {}", slots[0], slots[slots.len() - 1]));
+        notes.extend(body.code.clone());
+    }
+    let Some(rows) = &body.cover else { return notes };
+    let incomplete: Vec<&Coverage> =
+        rows.iter().filter(|row| matches!(row.st, Status::Partial | Status::Carried | Status::Absent)).collect();
+    if incomplete.is_empty() {
+        notes.push("complete".to_owned());
+        return notes;
+    }
+    let named = incomplete.iter().take(3).map(|row| {
+        let relation = row.r.as_ref().map_or(String::new(), |relation| format!(" {relation}"));
+        let code = row.code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
+        format!("{}{relation} {}{code}", row.c, row.st.as_str())
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = incomplete.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    notes.push(format!("{} of {}: {named}{more}", rows.len() - incomplete.len(), rows.len()));
+    notes
+}

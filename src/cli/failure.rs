@@ -1,0 +1,245 @@
+//! What a command ends with: done, incomplete, a finding, or a failure with a kind and hints; and the exit code of each.
+//!
+//! Must never know: what a command does.
+
+use std::error::Error;
+use std::io;
+
+use crate::archive::appender::AppendError;
+use crate::archive::walker::WalkError;
+use crate::config::ConfigError;
+use crate::index::IndexError;
+use crate::query::{Candidate, QueryError};
+use crate::store::StoreError;
+
+/// How a command that ran to its end ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// All is well.
+    Done,
+    /// Answered, but something that was asked about wasn't seen.
+    Incomplete,
+    /// The archive isn't what was committed.
+    Finding,
+}
+
+/// What kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something outside went wrong: disk, network, another process.
+    Failed,
+    /// The command line can't be followed.
+    Usage,
+    /// The configuration can't be followed.
+    Configuration,
+    /// The archive isn't what was committed.
+    Integrity,
+    /// Nobody reads what is written any more. No failure of ours.
+    PipeClosed,
+}
+
+impl Kind {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Failed => "failed",
+            Kind::Usage => "usage",
+            Kind::Configuration => "configuration",
+            Kind::Integrity => "integrity",
+            Kind::PipeClosed => "pipe-closed",
+        }
+    }
+}
+
+/// Why a command failed, and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// What happened; its sources say why.
+    pub error: Box<dyn Error + Send + Sync>,
+    /// What to do next, one sentence each.
+    pub hints: Vec<String>,
+}
+
+/// The exit code of a command, the only place that knows the numbers.
+pub fn exit_code(result: &Result<Ended, Failure>) -> u8 {
+    match result {
+        Ok(Ended::Done) => 0,
+        Ok(Ended::Incomplete) => 4,
+        Ok(Ended::Finding) => 3,
+        Err(failure) => match failure.kind {
+            Kind::PipeClosed => 0,
+            Kind::Failed => 1,
+            Kind::Usage | Kind::Configuration => 2,
+            Kind::Integrity => 3,
+        },
+    }
+}
+
+const VERIFY: &str = "`tenure verify --deep` lists everything that is damaged and what it touches";
+
+impl Failure {
+    /// A failure without hints.
+    pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+        Failure { kind, error: error.into(), hints: Vec::new() }
+    }
+
+    /// With one hint more.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// What happened and why, from the outermost to the innermost.
+    pub fn chain(&self) -> Vec<String> {
+        let mut chain = vec![self.error.to_string()];
+        let mut source = self.error.source();
+        while let Some(error) = source {
+            let text = error.to_string();
+            if chain.last() != Some(&text) {
+                chain.push(text);
+            }
+            source = error.source();
+        }
+        chain
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::PipeClosed } else { Kind::Failed };
+        Failure::new(kind, error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        let hint = match &error {
+            ConfigError::NotFound { .. } => {
+                "`tenure init --tenant ID` writes one with every option explained; --config names another place"
+            }
+            ConfigError::Unknown { .. } => "`tenure init` writes every option there is into a new file",
+            ConfigError::NoSecret { .. } => "set the variable, or name a file with client_secret_file",
+            _ => return Failure::new(Kind::Configuration, error),
+        };
+        Failure::new(Kind::Configuration, error).hint(hint)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        match &error {
+            StoreError::Denied { .. } => Failure::new(Kind::Failed, error)
+                .hint("check who owns the directory of the archive, and as whom this command runs"),
+            _ => Failure::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<WalkError> for Failure {
+    fn from(error: WalkError) -> Failure {
+        match error {
+            WalkError::NoArchive => Failure::new(Kind::Failed, error)
+                .hint("`tenure init` begins one; or check path in [store], or --archive"),
+            WalkError::Newer { .. } => Failure::new(Kind::Failed, error)
+                .hint("this archive was written by a newer version: use that one, nothing was changed"),
+            WalkError::Genesis(_) => Failure::new(Kind::Integrity, error)
+                .hint("nothing of this archive can be trusted as it is: compare entry 0 with a copy kept elsewhere"),
+            WalkError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Failure {
+        match error {
+            AppendError::Walk(error) => error.into(),
+            AppendError::Store(error) => error.into(),
+            AppendError::LostRace { .. } => Failure::new(Kind::Failed, error)
+                .hint("run the command again: it goes on from what the other writer committed"),
+            AppendError::ForeignKey { .. } => Failure::new(Kind::Configuration, error)
+                .hint("key_file in [signing] has to be the key that `tenure init` made for this archive"),
+            AppendError::Truncated { .. } => Failure::new(Kind::Integrity, error).hint(
+                "was the archive restored from an older copy, or is it another one? `tenure verify` tells what is left; \
+                 if the loss is explained, remove head.json in the directory of [state]",
+            ),
+            AppendError::Initialised { leaf } => Failure::new(Kind::Failed, AppendError::Initialised { leaf })
+                .hint(format!("it is left as it is; `tenure verify --trust {leaf}` checks it"))
+                .hint("to begin another archive choose another path in [store]"),
+            AppendError::Invalid { .. } => Failure::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Failure {
+        if error.is_integrity() {
+            return Failure::new(Kind::Integrity, error).hint(VERIFY);
+        }
+        let mut hints = Vec::new();
+        let kind = match &error {
+            QueryError::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => Kind::PipeClosed,
+            QueryError::Index(IndexError::Walk(WalkError::NoArchive)) => {
+                return Failure::from(WalkError::NoArchive);
+            }
+            QueryError::Index(IndexError::Busy { .. }) => {
+                hints.push("wait until the other command has ended, and run this one again".to_owned());
+                Kind::Failed
+            }
+            QueryError::NoCaptures => {
+                hints.push("`tenure capture` makes the first".to_owned());
+                Kind::Failed
+            }
+            QueryError::BeforeFirst { first, .. } => {
+                hints.push(format!("#{first} names the first capture"));
+                Kind::Usage
+            }
+            QueryError::NoSuchCapture { .. } => {
+                hints.push("`tenure captures` lists them".to_owned());
+                Kind::Usage
+            }
+            QueryError::NotFound { near, .. } => {
+                hints.extend(near.iter().map(|near| format!("near: {}", describe(near))));
+                hints.push("`tenure search TEXT` finds objects by a part of their name, present or past".to_owned());
+                Kind::Usage
+            }
+            QueryError::Ambiguous { candidates, .. } => {
+                hints.extend(candidates.iter().map(describe));
+                hints.push("name one of them by its key".to_owned());
+                Kind::Usage
+            }
+            QueryError::Moment(_) | QueryError::NotYetKnown { .. } => Kind::Usage,
+            _ => Kind::Failed,
+        };
+        Failure { kind, error: error.into(), hints }
+    }
+}
+
+/// `user/1… "Adele Vance" (not there then)`.
+fn describe(candidate: &Candidate) -> String {
+    let label = candidate.label.as_ref().map_or(String::new(), |label| format!(" {label:?}"));
+    let absent = if candidate.present { "" } else { " (not there at that time)" };
+    format!("{}{label}{absent}", candidate.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_decides_the_exit_code() {
+        let code = |kind| exit_code(&Err(Failure::new(kind, "x")));
+        assert_eq!([Ended::Done, Ended::Finding, Ended::Incomplete].map(|ended| exit_code(&Ok(ended))), [0, 3, 4]);
+        assert_eq!([Kind::Failed, Kind::Usage, Kind::Configuration, Kind::Integrity].map(code), [1, 2, 2, 3]);
+        assert_eq!(exit_code(&Err(io::Error::from(io::ErrorKind::BrokenPipe).into())), 0);
+    }
+
+    #[test]
+    fn a_full_disk_says_that_nothing_is_lost() {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let failure = Failure::from(AppendError::Store(StoreError::Full { name: "log/e/1".into(), source }));
+        assert_eq!(failure.kind, Kind::Failed);
+        assert!(failure.chain()[0].contains("nothing that was committed is lost"), "{:?}", failure.chain());
+    }
+}

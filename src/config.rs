@@ -1,0 +1,387 @@
+//! The configuration: a TOML file and variables in, the options of each module out.
+//!
+//! Must never know: what the options do.
+//!
+//! Strict on purpose: an option that is misspelled is an error that names the nearest one, never a default silently
+//! taken. Secrets aren't read here until somebody asks for the options that need them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::graph::{self, Cloud, MAX_PAGE_BYTES};
+use crate::model;
+
+mod cron;
+mod options;
+mod read;
+
+pub use options::{Kind, OPTIONS, Opt};
+use read::Settings;
+
+/// The text of a configuration with every option explained.
+pub const TEMPLATE: &str = include_str!("../config/tenure.toml");
+
+/// Where the configuration is looked for when no file is named, in this order.
+pub const PLACES: [&str; 2] = ["tenure.toml", "/etc/tenure/tenure.toml"];
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is none.
+    #[error("no configuration: {} not found", list(places))]
+    NotFound {
+        /// The places that were looked at.
+        places: Vec<PathBuf>,
+    },
+    /// The file can't be read.
+    #[error("{path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// File and line.
+        place: String,
+        /// What the parser said.
+        message: String,
+    },
+    /// A section or option that doesn't exist.
+    #[error("{place}: {name} is no option{}", nearest.as_ref().map_or(String::new(), |n| format!("; did you mean {n}?")))]
+    Unknown {
+        /// File and line, or the variable.
+        place: String,
+        /// The name as written.
+        name: String,
+        /// The nearest that exists.
+        nearest: Option<String>,
+    },
+    /// A value that the option doesn't take.
+    #[error("{place}: {name} is {found}, expected {expected}")]
+    Value {
+        /// File and line, or the variable.
+        place: String,
+        /// The option.
+        name: String,
+        /// What is there.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// Something that comes with a later version.
+    #[error("{place}: {name} = {value:?} isn't built yet; {instead}")]
+    NotBuilt {
+        /// File and line, or the variable.
+        place: String,
+        /// The option.
+        name: String,
+        /// The value.
+        value: String,
+        /// What works.
+        instead: &'static str,
+    },
+    /// An option without default is missing.
+    #[error("{path}: {name} is missing: {what}")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The option.
+        name: &'static str,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Two options that exclude each other.
+    #[error("{place}: {one} and {other} are both given, only one of them can count")]
+    Both {
+        /// File and line, or the variable.
+        place: String,
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// The variable that should hold the secret isn't set.
+    #[error("the variable {name}, which should hold the client secret, is not set")]
+    NoSecret {
+        /// The variable.
+        name: String,
+    },
+}
+
+fn list(places: &[PathBuf]) -> String {
+    places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Which tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id or a domain of it.
+    pub id: String,
+    /// Where it lives.
+    pub cloud: Cloud,
+    /// Graph's origin, where it isn't the cloud's.
+    pub graph_url: Option<String>,
+    /// The login service's origin, where it isn't the cloud's.
+    pub login_url: Option<String>,
+}
+
+/// Where the client secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of the environment.
+    Variable(String),
+}
+
+/// When the service captures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// Crontab line of captures.
+    pub capture: String,
+    /// Crontab line of reconciliations.
+    pub reconcile: String,
+    /// The time zone of both, by IANA name.
+    pub time_zone: String,
+}
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The application's id.
+    pub client_id: String,
+    /// Where its secret is.
+    pub secret: SecretPlace,
+    /// The directory of the archive.
+    pub store_path: PathBuf,
+    /// The directory of the index.
+    pub index_path: PathBuf,
+    /// The directory of feed positions and the remembered head.
+    pub state_path: PathBuf,
+    /// The private key's file.
+    pub key_file: PathBuf,
+    /// When the service captures.
+    pub schedule: Schedule,
+    /// Years that history is kept.
+    pub retention_years: u64,
+    /// Where the web page and the API listen.
+    pub listen: SocketAddr,
+    /// Collections that are turned off.
+    pub collections_off: Vec<&'static str>,
+    /// Bounds on what is asked of Graph.
+    pub limits: graph::Limits,
+    /// How captures are done.
+    pub capture: crate::capture::Options,
+    secret_text: Option<String>,
+}
+
+impl Config {
+    /// Finds the configuration file: `named`, or the first of [`PLACES`] that exists.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotFound`] names where it was looked for.
+    pub fn find(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
+        let places: Vec<PathBuf> = match named {
+            Some(named) => vec![named.to_owned()],
+            None => PLACES.iter().map(PathBuf::from).collect(),
+        };
+        let found = places.iter().find(|place| place.exists()).cloned();
+        found.ok_or(ConfigError::NotFound { places })
+    }
+
+    /// Reads and checks the file at `path`, with the `TENURE_…__…` variables among `variables` put over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`], the first thing that is wrong, with its line.
+    pub fn load(path: &Path, variables: &[(String, String)]) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(path, &text, variables)
+    }
+
+    /// As [`Config::load`], of the text of a file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(path: &Path, text: &str, variables: &[(String, String)]) -> Result<Config, ConfigError> {
+        let settings = Settings::read(path, text, variables)?;
+        let (tenant, limits) = (read_tenant(&settings)?, read_limits(&settings)?);
+        let secret = read_credential(&settings)?;
+        settings.one_of("store.kind", &["filesystem"], &["azure"], "\"filesystem\" is")?;
+        let secret_text = match &secret {
+            SecretPlace::Variable(name) => {
+                variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
+            }
+            SecretPlace::File(_) => None,
+        };
+        Ok(Config {
+            path: path.to_owned(),
+            tenant,
+            client_id: settings.required("credential.client_id", "the application (client) id")?,
+            secret,
+            store_path: settings.path("store.path"),
+            index_path: settings.path("index.path"),
+            state_path: settings.path("state.path"),
+            key_file: settings.path("signing.key_file"),
+            schedule: read_schedule(&settings)?,
+            retention_years: read_retention(&settings)?,
+            listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
+            collections_off: model::COLLECTIONS
+                .iter()
+                .map(|collection| collection.name)
+                .filter(|name| !settings.flag(&format!("collections.{name}")))
+                .collect(),
+            capture: read_capture(&settings)?,
+            limits,
+            secret_text,
+        })
+    }
+
+    /// What a client of Graph is built from. Reads the secret, which is why nothing else asks for it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] or [`ConfigError::NoSecret`].
+    pub fn graph(&self) -> Result<graph::Options, ConfigError> {
+        let secret = match &self.secret {
+            SecretPlace::File(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?,
+            SecretPlace::Variable(name) => {
+                self.secret_text.clone().ok_or_else(|| ConfigError::NoSecret { name: name.clone() })?
+            }
+        };
+        let credential = graph::Credential::ClientSecret {
+            client_id: self.client_id.clone(),
+            secret: SecretString::from(secret.trim().to_owned()),
+        };
+        Ok(graph::Options {
+            tenant: self.tenant.id.clone(),
+            cloud: self.tenant.cloud,
+            graph_url: self.tenant.graph_url.clone(),
+            login_url: self.tenant.login_url.clone(),
+            credential,
+            limits: self.limits.clone(),
+        })
+    }
+
+    /// The name of the archive's log, and of the keys that sign it.
+    pub fn origin(&self) -> String {
+        format!("tenure/{}", self.tenant.id)
+    }
+}
+
+fn read_tenant(settings: &Settings) -> Result<Tenant, ConfigError> {
+    let id = settings.required("tenant.id", "the tenant's id or one of its domains")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if !id.chars().all(plain) {
+        return Err(settings.wrong("tenant.id", "a GUID or a domain"));
+    }
+    let name = settings.text("tenant.cloud");
+    let cloud = Cloud::from_name(&name).ok_or_else(|| {
+        let names: Vec<&str> = Cloud::NAMES.iter().map(|(name, _)| *name).collect();
+        settings.wrong("tenant.cloud", &format!("one of {}", names.join(", ")))
+    })?;
+    let (graph_url, login_url) = (settings.given("tenant.graph_url"), settings.given("tenant.login_url"));
+    for (name, url) in [("tenant.graph_url", &graph_url), ("tenant.login_url", &login_url)] {
+        if url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+            return Err(settings.wrong(name, "an address that begins with https://"));
+        }
+    }
+    Ok(Tenant { id: id.to_ascii_lowercase(), cloud, graph_url, login_url })
+}
+
+fn read_credential(settings: &Settings) -> Result<SecretPlace, ConfigError> {
+    let later = ["client_certificate", "workload_identity", "managed_identity"];
+    settings.one_of("credential.kind", &["client_secret"], &later, "\"client_secret\" is")?;
+    let (file, variable) = ("credential.client_secret_file", "credential.client_secret_env");
+    match (settings.given(file), settings.given(variable)) {
+        (Some(_), Some(_)) => {
+            let place = settings.place(variable);
+            Err(ConfigError::Both { place, one: "client_secret_file", other: "client_secret_env" })
+        }
+        (_, Some(name)) => Ok(SecretPlace::Variable(name)),
+        (Some(_), None) => Ok(SecretPlace::File(settings.path(file))),
+        (None, None) => Err(ConfigError::Missing {
+            path: settings.file().to_owned(),
+            name: "credential.client_secret_file",
+            what: "the file that holds the client secret (or client_secret_env, the variable that does)",
+        }),
+    }
+}
+
+fn read_schedule(settings: &Settings) -> Result<Schedule, ConfigError> {
+    for name in ["schedule.capture", "schedule.reconcile"] {
+        if let Err(reason) = cron::check(&settings.text(name)) {
+            return Err(settings.wrong(name, &format!("a crontab line of five fields ({reason})")));
+        }
+    }
+    let time_zone = settings.text("schedule.time_zone");
+    if jiff::tz::TimeZone::get(&time_zone).is_err() {
+        return Err(settings.wrong("schedule.time_zone", "a time zone by its IANA name, as in \"Europe/Vienna\""));
+    }
+    Ok(Schedule {
+        capture: settings.text("schedule.capture"),
+        reconcile: settings.text("schedule.reconcile"),
+        time_zone,
+    })
+}
+
+fn read_retention(settings: &Settings) -> Result<u64, ConfigError> {
+    let (preset, years) = (settings.given("retention.preset"), settings.given_number("retention.years"));
+    match (preset, years) {
+        (Some(_), Some(_)) => {
+            let place = settings.place("retention.years");
+            Err(ConfigError::Both { place, one: "preset", other: "years" })
+        }
+        (None, Some(years)) if (1..=100).contains(&years) => Ok(years),
+        (None, Some(_)) => Err(settings.wrong("retention.years", "a number of years from 1 to 100")),
+        (Some(preset), None) if preset != "sox" => {
+            Err(settings.wrong("retention.preset", "\"sox\" (7 years), or years"))
+        }
+        _ => Ok(7),
+    }
+}
+
+fn read_capture(settings: &Settings) -> Result<crate::capture::Options, ConfigError> {
+    Ok(crate::capture::Options {
+        time_limit: Duration::from_secs(60 * within(settings, "capture_minutes", 1, 24 * 60)?),
+        sweep_captures: within(settings, "sweep_captures", 1, 10_000)?,
+        gate_share: within(settings, "gate_percent", 0, 100)? as f64 / 100.0,
+        gate_minimum: within(settings, "gate_minimum", 0, 1_000_000)?,
+        ..crate::capture::Options::default()
+    })
+}
+
+/// A number of `[limits]` from `low` to `high`.
+fn within(settings: &Settings, name: &str, low: u64, high: u64) -> Result<u64, ConfigError> {
+    let full = format!("limits.{name}");
+    let number = settings.number(&full);
+    let fits = (low..=high).contains(&number);
+    fits.then_some(number).ok_or_else(|| settings.wrong(&full, &format!("a number from {low} to {high}")))
+}
+
+fn read_limits(settings: &Settings) -> Result<graph::Limits, ConfigError> {
+    let within = |name: &str, low, high| within(settings, name, low, high);
+    let seconds = |name: &str| within(name, 1, 86_400).map(Duration::from_secs);
+    Ok(graph::Limits {
+        in_flight: within("in_flight", 1, 64)? as usize,
+        tries: within("tries", 1, 100)? as u32,
+        page_bytes: within("page_bytes", 1 << 16, MAX_PAGE_BYTES as u64)? as usize,
+        pages: within("pages", 1, 10_000_000)?,
+        request_timeout: seconds("request_timeout_seconds")?,
+        longest_wait: seconds("longest_wait_seconds")?,
+        total_wait: seconds("total_wait_seconds")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const LEAST: &str =
+    "[tenant]\nid = \"contoso.com\"\n[credential]\nclient_id = \"a\"\nclient_secret_file = \"secret\"\n";
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Config::parse(Path::new("/srv/tenure/tenure.toml"), text, &variables)
+}
+
+fn message(text: &str, variables: &[(&str, &str)]) -> String {
+    parse(text, variables).unwrap_err().to_string()
+}
+
+/// The assignments of the template: section, name, value, and whether they stand as a comment.
+fn assignments() -> Vec<(String, String, String, bool)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in TEMPLATE.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name.to_owned();
+        }
+        let (text, comment) = line.strip_prefix("# ").map_or((line, false), |text| (text, true));
+        if let Some((name, value)) = text.split_once(" = ")
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
+            found.push((section.clone(), name.to_owned(), value.to_owned(), comment));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_template_and_the_table_name_the_same_options() {
+    let written: Vec<String> = assignments().iter().map(|(section, name, ..)| format!("{section}.{name}")).collect();
+    let known: Vec<String> = OPTIONS.iter().map(Opt::full_name).collect();
+    assert_eq!(written, known);
+    let collections: BTreeSet<&str> = model::COLLECTIONS.iter().map(|collection| collection.name).collect();
+    let options = OPTIONS.iter().filter(|option| option.section == "collections").map(|option| option.name);
+    assert_eq!(options.collect::<BTreeSet<_>>(), collections);
+}
+
+#[test]
+fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
+    for (section, name, value, comment) in assignments() {
+        let option = options::find(&format!("{section}.{name}")).unwrap();
+        if let Some(default) = option.default {
+            assert!(!comment);
+            assert_eq!(value.trim_matches('"'), default, "{section}.{name}");
+        }
+        if comment {
+            let excluded = match name.as_str() {
+                "client_secret_env" => "client_secret_file",
+                "years" => "preset",
+                _ => "nothing",
+            };
+            let lines = TEMPLATE.lines().filter(|line| !line.starts_with(excluded));
+            let lines = lines.map(|line| if line == format!("# {name} = {value}") { &line[2..] } else { line });
+            let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+            parse(&text, &[]).unwrap_or_else(|e| panic!("{section}.{name}: {e}"));
+        }
+    }
+    let (template, least) = (parse(TEMPLATE, &[]).unwrap(), parse(LEAST, &[]).unwrap());
+    assert_eq!(template.limits, least.limits);
+    assert_eq!(template.limits, graph::Limits::default());
+    assert_eq!((template.store_path, template.listen), (least.store_path, least.listen));
+    assert_eq!((template.schedule, template.retention_years), (least.schedule, least.retention_years));
+    assert_eq!(template.collections_off, Vec::<&str>::new());
+}
+
+#[test]
+fn paths_are_relative_to_the_file_and_variables_override() {
+    let config = parse(LEAST, &[("TENURE_STORE__PATH", "other"), ("TENURE_LOG", "debug")]).unwrap();
+    assert_eq!(config.store_path, Path::new("/srv/tenure/other"));
+    assert_eq!(config.index_path, Path::new("/srv/tenure/index"));
+    let config = parse(LEAST, &[("TENURE_COLLECTIONS__SERVICEPRINCIPAL", "false"), ("TENURE_STATE__PATH", "/x")]);
+    let config = config.unwrap();
+    assert_eq!((config.collections_off, config.state_path), (vec!["servicePrincipal"], PathBuf::from("/x")));
+    let config = parse(
+        "",
+        &[
+            ("TENURE_TENANT__ID", "Contoso.com"),
+            ("TENURE_CREDENTIAL__CLIENT_ID", "a"),
+            ("TENURE_CREDENTIAL__CLIENT_SECRET_ENV", "SECRET"),
+            ("SECRET", " s3cret\n"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.tenant.id.as_str(), config.origin().as_str()), ("contoso.com", "tenure/contoso.com"));
+    let graph::Credential::ClientSecret { secret, .. } = config.graph().unwrap().credential else { panic!() };
+    assert_eq!(secret.expose_secret(), "s3cret");
+    assert!(!format!("{:?}", config.graph().unwrap()).contains("s3cret"));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_the_nearest_option() {
+    let check = |extra: &str, expected: &str| {
+        let found = message(&format!("{LEAST}{extra}"), &[]);
+        assert_eq!(found.strip_prefix("/srv/tenure/tenure.toml, line "), Some(expected), "{found}");
+    };
+    check("[store]\npaht = \"x\"\n", "7: paht in [store] is no option; did you mean path?");
+    check("[stroe]\npath = \"x\"\n", "6: [stroe] is no option; did you mean [store]?");
+    check("secret = \"x\"\n", "6: secret in [credential] is no option; did you mean client_secret_file?");
+    check("[web]\nzzz = 1\n", "7: zzz in [web] is no option");
+    check("[limits]\ntries = \"8\"\n", "7: limits.tries is a string, expected a whole number");
+    check("[limits]\ntries = 0\n", "7: limits.tries is \"0\", expected a number from 1 to 100");
+    check("[store]\nkind = \"azure\"\n", "7: store.kind = \"azure\" isn't built yet; \"filesystem\" is");
+    check("[store]\nkind = \"ftp\"\n", "7: store.kind is \"ftp\", expected one of filesystem");
+    check(
+        "client_secret_env = \"X\"\n",
+        "6: client_secret_file and client_secret_env are both given, only one of them can count",
+    );
+    check("[retention]\nyears = 0\n", "7: retention.years is \"0\", expected a number of years from 1 to 100");
+    check(
+        "[web]\nlisten = \"8470\"\n",
+        "7: web.listen is \"8470\", expected an address and a port, as in \"127.0.0.1:8470\"",
+    );
+    check(
+        "[schedule]\ntime_zone = \"Mars\"\n",
+        "7: schedule.time_zone is \"Mars\", expected a time zone by its IANA name, as in \"Europe/Vienna\"",
+    );
+    assert!(message("[tenant\n", &[]).contains("line 1: "), "{}", message("[tenant\n", &[]));
+    assert!(message("", &[]).contains("tenant.id is missing"));
+    let kind = LEAST.replace("[credential]", "[credential]\nkind = \"managed_identity\"");
+    assert!(message(&kind, &[]).contains("isn't built yet"));
+    let found = message(LEAST, &[("TENURE_STORE__PAHT", "x")]);
+    assert_eq!(found, "TENURE_STORE__PAHT: TENURE_STORE__PAHT is no option; did you mean TENURE_STORE__PATH?");
+    assert!(message(LEAST, &[("TENURE_LIMITS__TRIES", "many")]).contains("expected a whole number"));
+}

@@ -1,0 +1,90 @@
+//! An object as of an instant: content, links out and in, since when, how certain.
+//!
+//! Must never know: how an answer is shown.
+
+use super::{Archive, Basis, Certainty, Instant, QueryError};
+use crate::archive::line::Content;
+use crate::canonical::Key;
+use crate::index::{CaptureRow, LinkRow};
+
+/// A link as it is shown: the other end, and since which capture it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The relation.
+    pub relation: String,
+    /// The other end: the target of a link out, the source of a link in.
+    pub other: Key,
+    /// Canonical JSON of its properties; `None` for none.
+    pub properties: Option<Vec<u8>>,
+    /// The capture that first saw it so.
+    pub since: u64,
+}
+
+/// An object as of an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The object.
+    pub key: Key,
+    /// Its content; `None` where it isn't there, or only links are.
+    pub content: Option<Content>,
+    /// The capture since which the content is this (or is absent); `None` where it never had any until then.
+    pub since: Option<CaptureRow>,
+    /// How certain the content, or its absence, is.
+    pub certainty: Certainty,
+    /// Links that start here, by relation and target.
+    pub links: Vec<Link>,
+    /// Links that lead here, by relation and source. They belong to other objects, and so to their coverage.
+    pub incoming: Vec<Link>,
+    /// What the answer rests on.
+    pub basis: Basis,
+}
+
+impl Answer {
+    /// Whether the object is there: with content, or at least with links of its own.
+    pub fn is_present(&self) -> bool {
+        self.content.is_some() || !self.links.is_empty()
+    }
+
+    /// Whether something that was asked about wasn't seen. Content that was read later without a change is certain,
+    /// whatever the capture itself saw.
+    pub fn is_incomplete(&self) -> bool {
+        let content = self.certainty == Certainty::Unknown;
+        let relations = self.basis.gaps.iter().any(|gap| gap.relation.is_some() && gap.is_incomplete());
+        content || relations || self.basis.instant.capture.unknown
+    }
+}
+
+impl Archive {
+    /// The object `key` (number `id`) as of `at`.
+    ///
+    /// # Errors
+    /// The archive's: what can't be read or isn't what was committed.
+    pub async fn as_of(&self, key: &Key, id: u32, at: &Instant) -> Result<Answer, QueryError> {
+        let seq = at.capture.seq;
+        let version = self.view().version_at(id, seq)?;
+        let content = match &version {
+            Some(version) => self.content(key, version).await?,
+            None => None,
+        };
+        let since = match version {
+            Some(version) => self.view().capture(version.seq)?,
+            None => None,
+        };
+        let links = self.shown(self.view().links_from(id)?, seq, |row| row.target)?;
+        let incoming = self.shown(self.view().links_to(id)?, seq, |row| row.source)?;
+        let certainty = self.certainty(key, id, at).await?;
+        let basis = self.basis(at, Some(key.collection())).await?;
+        Ok(Answer { key: key.clone(), content, since, certainty, links, incoming, basis })
+    }
+
+    fn shown(&self, rows: Vec<LinkRow>, seq: u64, other: fn(&LinkRow) -> u32) -> Result<Vec<Link>, QueryError> {
+        let mut links = Vec::new();
+        for row in rows.into_iter().filter(|row| row.holds_at(seq)) {
+            let other = self.view().key(other(&row))?;
+            let properties = (!row.properties.is_empty()).then_some(row.properties);
+            links.push(Link { relation: row.relation, other, properties, since: row.from });
+        }
+        links.sort_by(|a, b| (&a.relation, &a.other).cmp(&(&b.relation, &b.other)));
+        Ok(links)
+    }
+}

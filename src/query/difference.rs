@@ -1,0 +1,163 @@
+//! What differs between the states of two captures.
+//!
+//! Must never know: how an answer is shown.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::{Archive, Instant, QueryError, comparable, label_of};
+use crate::archive::line::Content;
+use crate::archive::reader::read_pack;
+use crate::canonical::Key;
+use crate::diff::{self, Change, LinkChange, PropertyChange};
+use crate::hash::Hash;
+use crate::index::{IndexError, VersionKind};
+
+/// An object that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The object.
+    pub key: Key,
+    /// How it is shown to a person, by its later content.
+    pub label: Option<String>,
+    /// Whether it came, went or changed.
+    pub change: Change,
+    /// Changed properties.
+    pub properties: Vec<PropertyChange>,
+    /// Changed links.
+    pub links: Vec<LinkChange>,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Objects of this collection only.
+    pub collection: Option<String>,
+    /// This object only.
+    pub object: Option<Key>,
+}
+
+impl Scope {
+    fn holds(&self, key: &Key) -> bool {
+        self.collection.as_deref().is_none_or(|collection| key.collection() == collection)
+            && self.object.as_ref().is_none_or(|object| object == key)
+    }
+}
+
+/// Captures whose packs are read to learn which keys changed; over more of them every key of the index is compared.
+const READ_PACKS_OF: usize = 1500;
+
+impl Archive {
+    /// Hands out what differs between `from` and `to`, sorted by key, until `each` breaks.
+    ///
+    /// # Errors
+    /// The archive's, and those of `each`.
+    pub async fn difference(
+        &self,
+        from: &Instant,
+        to: &Instant,
+        scope: &Scope,
+        mut each: impl FnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<(), QueryError> {
+        for key in self.touched(from, to, scope).await? {
+            let Some(id) = self.view().id(&key)? else { continue };
+            if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq).await?
+                && each(difference)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys that may differ: those that a capture between the two says something of.
+    async fn touched(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<BTreeSet<Key>, QueryError> {
+        if let Some(object) = &scope.object {
+            return Ok([object.clone()].into_iter().filter(|key| scope.holds(key)).collect());
+        }
+        let (low, high) = (from.capture.seq.min(to.capture.seq), from.capture.seq.max(to.capture.seq));
+        let mut between = Vec::new();
+        let mut readable = !from.capture.unknown && !to.capture.unknown;
+        let mut next = self.view().capture_after(low)?;
+        while let Some(capture) = next.filter(|capture| capture.seq <= high && readable) {
+            readable = !capture.unknown && between.len() < READ_PACKS_OF;
+            between.push(capture.seq);
+            next = self.view().capture_after(capture.seq)?;
+        }
+        let mut keys = BTreeSet::new();
+        if readable {
+            for seq in between {
+                self.keys_changed_at(seq, scope, &mut keys).await?;
+            }
+        } else {
+            self.view().each_key(scope.collection.as_deref(), |key, _| {
+                keys.insert(key);
+                Ok::<_, IndexError>(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(keys)
+    }
+
+    async fn keys_changed_at(&self, seq: u64, scope: &Scope, keys: &mut BTreeSet<Key>) -> Result<(), QueryError> {
+        let body = self.body(seq).await?;
+        let mut damaged = None;
+        for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
+            read_pack(&*self.store, pack, |line, _| match key_of(line) {
+                Some(key) if !scope.holds(&key) || keys.contains(&key) => {}
+                Some(key) => {
+                    keys.insert(key);
+                }
+                None => damaged = Some(pack.n.clone()),
+            })
+            .await?;
+        }
+        match damaged {
+            Some(name) => {
+                let source = crate::archive::line::InvalidLine::Form;
+                Err(crate::archive::reader::ReadError::Line { name, source }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What differs in one key; content is read only where the index knows that it differs.
+    async fn compare(&self, key: &Key, id: u32, from: u64, to: u64) -> Result<Option<Difference>, QueryError> {
+        let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
+        let hash = |version: Option<crate::index::Version>| {
+            version.filter(|version| version.kind != VersionKind::Removed).map_or(Hash::ZERO, |version| version.content)
+        };
+        let (old_links, new_links) = (self.links_at(id, from)?, self.links_at(id, to)?);
+        let links = diff::links(&old_links, &new_links);
+        let same_content = hash(old) == hash(new);
+        if same_content && links.is_empty() {
+            return Ok(None);
+        }
+        let new_content = self.read(key, new).await?;
+        let mut label = new_content.as_ref().and_then(label_of);
+        let mut properties = Vec::new();
+        if !same_content {
+            let old_content = self.read(key, old).await?;
+            label = label.or_else(|| old_content.as_ref().and_then(label_of));
+            let (before, after) = (old_content.as_ref().map(comparable), new_content.as_ref().map(comparable));
+            properties = diff::content(before.as_deref(), after.as_deref());
+        }
+        let was = !hash(old).is_zero() || !old_links.is_empty();
+        let is = !hash(new).is_zero() || !new_links.is_empty();
+        let change = Change::between(was, is);
+        Ok(change.map(|change| Difference { key: key.clone(), label, change, properties, links }))
+    }
+
+    async fn read(&self, key: &Key, version: Option<crate::index::Version>) -> Result<Option<Content>, QueryError> {
+        match version {
+            Some(version) => self.content(key, &version).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// The key of a line; keys need no escapes, so it ends at the next quote.
+fn key_of(line: &[u8]) -> Option<Key> {
+    let rest = line.strip_prefix(b"{\"k\":\"")?;
+    let end = rest.iter().position(|&b| b == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+}
