@@ -147,7 +147,8 @@ fn revocations(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> HashMap<KeyId,
     loop {
         let revoked = rounds.last().expect("the first is there");
         let mut next: HashMap<KeyId, u64> = HashMap::new();
-        let mut known: BTreeSet<String> = entries.values().flat_map(|e| e.body.keys.iter().flatten().cloned()).collect();
+        let mut known: BTreeSet<String> =
+            entries.values().flat_map(|e| e.body.keys.iter().flatten().cloned()).collect();
         for (seq, entry) in entries.iter().filter(|(_, entry)| entry.body.kind == "key") {
             let by_recovery = entry.is_signed_by(ring.recovery());
             let counts = by_recovery || !is_revoked(revoked, signer(entry, ring), *seq);
@@ -419,7 +420,8 @@ async fn check_tiles(store: &dyn Store, leaves: &[Option<Hash>], report: &mut Re
         level_hashes = upper;
     }
     if let Some(first) = missing.first() {
-        let message = format!("{} tiles are missing, this is the first; they are derived from the entries", missing.len());
+        let message =
+            format!("{} tiles are missing, this is the first; they are derived from the entries", missing.len());
         report.add(Severity::Note, "tile-missing", first, None, message);
     }
     for blob in store.list("log/tile/", "").await? {
