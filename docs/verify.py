@@ -382,6 +382,52 @@ class Tree:
 
 # ---------------------------------------------------------------- 4. entry files and checkpoints (sections 6 and 7)
 
+def is_text(value):
+    return isinstance(value, str)
+
+
+def is_list_of(check):
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def is_object_with(**members):
+    """Whether a value is an object with at least these members, each of its form."""
+    return lambda value: isinstance(value, dict) and all(name in value and check(value[name])
+                                                         for name, check in members.items())
+
+
+is_packs = is_list_of(is_object_with(n=is_text, h=is_hash, len=is_count, raw=is_count))
+EVERY = is_object_with(
+    v=is_count, kind=is_text, origin=is_text, seq=is_count, prev=is_hash, committed=is_time, req=is_list_of(is_text),
+    last_slot=lambda value: value is None or is_time(value), tool=is_text,
+    state=is_object_with(root=is_hash, objects=is_count, links=is_count))
+STATUSES = ("complete", "rolling", "notdue", "partial", "carried", "absent")
+OF_KIND = {
+    "genesis": is_object_with(keys=is_list_of(is_text), recovery=is_text, lists=lambda value: True, tenant=is_text),
+    "capture": is_object_with(
+        run=is_text, t0=is_time, t1=is_time, segment=is_count, container=is_text, packs=is_packs,
+        delta=is_object_with(root=is_hash, put=is_count, ladd=is_count, ldel=is_count, ev=is_count, packs=is_packs,
+                             **{"del": is_count}),
+        cover=is_list_of(is_object_with(c=is_text, st=lambda value: value in STATUSES))),
+    "gap": is_object_with(slots=lambda value: is_list_of(is_text)(value) and len(value) == 2, code=is_text),
+    "void": is_object_with(voids=is_list_of(is_count)),
+}
+WHERE_PRESENT = {
+    "segment": is_count, "container": is_text, "slot": is_time, "t0": is_time, "t1": is_time, "packs": is_packs,
+    "base": lambda value: value is None or is_object_with(packs=is_packs)(value), "target": is_count,
+    "add": is_list_of(is_text), "revoke": is_list_of(is_object_with(id=is_text, **{"from": is_count})),
+}
+
+
+def has_members(doc):
+    """Section 6: the members of every entry and of its kind are there, each of its form."""
+    return EVERY(doc) and OF_KIND.get(doc["kind"], EVERY)(doc) \
+        and all(check(doc[name]) for name, check in WHERE_PRESENT.items() if name in doc)
+
+
+MEMBERS = "a member is missing or not of its form"
+
+
 class EntryFile:
     """A file of log/e taken apart; `problem` says why that fails, and then there is nothing but bytes and leaf."""
 
@@ -827,7 +873,7 @@ class Verifier:
         try:
             if genesis.problem:
                 raise Malformed(genesis.problem if data is not None else "missing")
-            if doc.get("kind") != "genesis" or doc.get("seq") != 0 or doc.get("prev") != ZERO.hex():
+            if not has_members(doc) or doc.get("kind") != "genesis" or doc.get("seq") != 0 or doc.get("prev") != ZERO.hex():
                 raise Malformed("not a genesis entry")
             self.origin = doc.get("origin")
             listed = doc.get("keys")
@@ -847,9 +893,10 @@ class Verifier:
             self.say("finding", "genesis", name, 0, "not the genesis entry that is trusted")
         return True
 
-    def readable(self, entry):
-        """Section 6: another `v`, or a word in `req` that this program doesn't know, is fatal."""
-        if entry.doc.get("v") != 0 or entry.doc.get("req") != []:
+    def readable(self, entry, failed=()):
+        """Section 6: another `v`, or a word in `req` that this program doesn't know, is fatal in an entry that is signed
+        and in its place; its members may have other forms than this program knows."""
+        if (entry.doc.get("v") != 0 or entry.doc.get("req") != []) and set(failed) <= {MEMBERS} and entry.doc:
             raise Unreadable(f"log/e/{entry.number:010}: v {entry.doc.get('v')} with req {entry.doc.get('req')} "
                              "needs a newer reader")
 
@@ -857,7 +904,7 @@ class Verifier:
         """What an entry fails of its own checks, as a list of words; `key` alone means: only a known key is lacking."""
         if entry.problem:
             return [entry.problem]
-        failed = []
+        failed = [] if has_members(entry.doc) else [MEMBERS]
         if entry.doc.get("seq") != entry.number:
             failed.append("seq is not its number")
         if entry.doc.get("origin") != self.origin:
@@ -875,7 +922,7 @@ class Verifier:
 
     def named_leaf(self, entry, following):
         """The leaf of `entry` that the next file names, or None."""
-        if following is None or following.problem:
+        if following is None or following.problem or not has_members(following.doc):
             return None
         doc = following.doc
         keys = self.known + (entry.added_keys() if entry else [])
@@ -898,7 +945,6 @@ class Verifier:
             named = self.named_leaf(entry, following)
             status, leaf_hash, why = self.judge(entry, named, number)
             if status == "good":
-                self.readable(entry)
                 self.known = self.known + [k for k in entry.added_keys() if k.text not in {o.text for o in self.known}]
             elif status == "void":
                 voids.append((number, why))
@@ -920,6 +966,7 @@ class Verifier:
         if number == 0:
             return "good", entry.leaf, ""
         failed = self.own_checks(entry, self.leaves[-1])
+        self.readable(entry, failed)
         another = named is not None and named != entry.leaf
         if not failed:
             if another and self.checkpoint_says(number + 1, self.tree.root_with(named)):

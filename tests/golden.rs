@@ -10,6 +10,7 @@ use std::process::Command;
 
 use tenure::archive::verify::{Options, verify};
 use tenure::store::FilesystemStore;
+use tokio::task::JoinSet;
 
 /// Severity, code and the file, the last absent where it is about something outside the archive.
 type Said = BTreeSet<(String, String, Option<String>)>;
@@ -125,26 +126,33 @@ async fn the_sound_archive_verifies_with_both_readers() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn both_readers_say_what_is_wrong_with_each_broken_archive() {
     require_programs();
     let mut names: Vec<PathBuf> = fs::read_dir(golden().join("broken")).unwrap().map(|e| e.unwrap().path()).collect();
     names.sort();
     assert!(names.len() > 100, "only {} broken archives found", names.len());
-    let mut wrong = String::new();
-    for folder in names {
-        let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
-        let scratch = tempfile::tempdir().unwrap();
-        let archive = scratch.path().join("archive");
-        copy(&golden().join("v0"), &archive);
-        for name in &case.remove {
-            fs::remove_file(archive.join(name)).unwrap();
-        }
-        copy(&folder, &archive);
-        fs::remove_file(archive.join("case.json")).unwrap();
-        wrong += &check(&folder.file_name().unwrap().to_string_lossy(), &archive, &case).await;
+    let mut running: JoinSet<String> = names.into_iter().map(check_broken).collect();
+    let mut wrong = Vec::new();
+    while let Some(differences) = running.join_next().await {
+        wrong.push(differences.unwrap());
     }
+    wrong.sort();
+    let wrong = wrong.concat();
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+async fn check_broken(folder: PathBuf) -> String {
+    let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let archive = scratch.path().join("archive");
+    copy(&golden().join("v0"), &archive);
+    for name in &case.remove {
+        fs::remove_file(archive.join(name)).unwrap();
+    }
+    copy(&folder, &archive);
+    fs::remove_file(archive.join("case.json")).unwrap();
+    check(&folder.file_name().unwrap().to_string_lossy(), &archive, &case).await
 }
 
 /// Every code of the page's table is expected by some case (or by the tiles below).

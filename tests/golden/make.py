@@ -657,6 +657,10 @@ def signed_log_cases(c):
     hold("void-long", "A signed entry is longer than 65,535 bytes.", doc=lambda d: {**d, "x": "x" * LIMIT})
     hold("void-recovery", "The recovery key has signed an entry that is no key entry.", key=RECOVERY)
     hold("void-stranger", "An entry is signed by a key that the log doesn't know.", key=C)
+    hold("void-members", "A signed entry has a hash in upper case.",
+         doc=lambda d: {**d, "state": {**d["state"], "root": "A" * 64}})
+    hold("void-time", "A signed entry has a time without milliseconds.",
+         doc=lambda d: {**d, "committed": "2026-03-01T00:00:00Z"})
     hold("version-other", "An entry has another version: no statement is possible.", doc=lambda d: {**d, "v": 1})
     hold("req-unknown", "An entry requires a feature that is not known: no statement is possible.",
          doc=lambda d: {**d, "req": ["holograms"]})
@@ -790,6 +794,11 @@ def content_cases(c):
     c.add("state-root-middle", "The state's root is wrong in the middle; later entries are right again.", w,
           [finding("state-root", entry(11))])
 
+    for name, path in (("cover", ["cover", 0, "st"]), ("delta", ["delta", "put"]), ("run", ["run"])):
+        w = c.at(13, doc=member(path, None))
+        step_last(w)
+        c.add(f"void-capture-{name}", f"A signed capture has a member of another form in {name}.", w,
+              [finding("void-leaf", entry(13))] + orphans(w, 13))
     last("slot-again", "The slot was filled before.", [("entry-inconsistent", "entry")], False,
          slot="2026-02-01T01:00:00.000Z")
     last("slot-last", "last_slot is not the slot.", [("entry-inconsistent", "entry")], False,

@@ -129,7 +129,7 @@ impl Groups {
         }
         self.last.insert((adds, line.q), (targets.len(), Key::clone(last)));
         let before = self.seen.len();
-        self.seen.extend(targets.iter().map(|target| Key::clone(target)));
+        self.seen.extend(targets.iter().copied().cloned());
         if self.seen.len() != before + targets.len() {
             problems.push(format!("has a target of {} {relation} twice", line.key));
         }
@@ -354,12 +354,10 @@ impl Fold {
             );
             report.finding("base-root", &entry_name(body.seq), body.seq, message);
         }
-        if load {
-            if self.first {
-                let mut changes = std::mem::take(&mut self.events);
-                changes.extend(leaves.iter().map(|(key, value)| (*key, trie::change_value(Hash::ZERO, *value))));
-                self.compare_delta(&body, trie::root(changes), report);
-            }
+        if load && self.first {
+            let mut changes = std::mem::take(&mut self.events);
+            changes.extend(leaves.iter().map(|(key, value)| (*key, trie::change_value(Hash::ZERO, *value))));
+            self.compare_delta(&body, trie::root(changes), report);
         }
         // Readers begin at a base, so what it says is the state from here on, even where the deltas gave another.
         if load || root != self.trie.root() {
