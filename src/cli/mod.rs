@@ -53,14 +53,14 @@ const AFTER: &str = "Times are RFC 3339, a date (as of its end), a span back fro
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Globals {
-    /// Configuration file [default: tenure.toml, then /etc/tenure/tenure.toml]
+    /// Configuration file [default: tenure.toml, else /etc/tenure/tenure.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print JSON for programs, errors too
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colour the output
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Colour the output: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: Color,
 }
 
