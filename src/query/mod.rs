@@ -197,6 +197,9 @@ pub struct Archive {
     store: Arc<dyn Store>,
     lines: LineReader,
     view: View,
+    /// A view reads no longer than its database is open.
+    #[expect(dead_code, reason = "kept open, not used")]
+    index: Index,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
     bodies: Mutex<HashMap<u64, Arc<Body>>>,
@@ -236,7 +239,7 @@ impl Archive {
         };
         let horizon = view.last_capture()?;
         let lines = LineReader::new(store.clone());
-        Ok(Archive { store, lines, view, keys, horizon, bodies: Mutex::default() })
+        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Mutex::default() })
     }
 
     /// Answers from here on as the archive knew when entry `seq` was its head: nothing committed later is looked at.

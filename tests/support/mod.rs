@@ -187,7 +187,7 @@ impl ArchiveBuilder {
         for (key, change) in changes {
             if let Some((ContentChange::Event(content), _)) = &change.content {
                 change.write(key, &mut lines);
-                leaves.push((trie::key_hash(key), trie::change_value(Hash::ZERO, trie::event_value(content.hash()))));
+                leaves.push((trie::key_hash(key), trie::event_value(content.hash())));
                 delta.ev += 1;
                 continue;
             }
