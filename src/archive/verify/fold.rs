@@ -153,10 +153,10 @@ impl Fold {
     /// One line of the delta or base; returns what is wrong with it.
     pub fn line(&mut self, line: Line, base: bool) -> Vec<String> {
         let mut problems = Vec::new();
-        if let Some(previous) = &self.previous {
-            if previous.compare(&line) != Ordering::Less {
-                problems.push(format!("has {} out of order or twice", line.key));
-            }
+        if let Some(previous) = &self.previous
+            && previous.compare(&line) != Ordering::Less
+        {
+            problems.push(format!("has {} out of order or twice", line.key));
         }
         match base {
             true => self.base_line(&line, &mut problems),

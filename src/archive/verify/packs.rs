@@ -69,10 +69,10 @@ pub(super) async fn check(
             }
         }
     }
-    if let Some(fold) = fold {
-        if body.is_capture() {
-            fold.end(report);
-        }
+    if let Some(fold) = fold
+        && body.is_capture()
+    {
+        fold.end(report);
     }
     Ok(())
 }
