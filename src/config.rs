@@ -180,6 +180,8 @@ pub struct Config {
     pub collections_off: Vec<&'static str>,
     /// Bounds on what is asked of Graph.
     pub limits: graph::Limits,
+    /// How captures are done.
+    pub capture: crate::capture::Options,
     secret_text: Option<String>,
 }
 
@@ -239,6 +241,7 @@ impl Config {
                 .map(|collection| collection.name)
                 .filter(|name| !settings.flag(&format!("collections.{name}")))
                 .collect(),
+            capture: read_capture(&settings)?,
             limits,
             secret_text,
         })
@@ -348,13 +351,26 @@ fn read_retention(settings: &Settings) -> Result<u64, ConfigError> {
     }
 }
 
+fn read_capture(settings: &Settings) -> Result<crate::capture::Options, ConfigError> {
+    Ok(crate::capture::Options {
+        time_limit: Duration::from_secs(60 * within(settings, "capture_minutes", 1, 24 * 60)?),
+        sweep_captures: within(settings, "sweep_captures", 1, 10_000)?,
+        gate_share: within(settings, "gate_percent", 0, 100)? as f64 / 100.0,
+        gate_minimum: within(settings, "gate_minimum", 0, 1_000_000)?,
+        ..crate::capture::Options::default()
+    })
+}
+
+/// A number of `[limits]` from `low` to `high`.
+fn within(settings: &Settings, name: &str, low: u64, high: u64) -> Result<u64, ConfigError> {
+    let full = format!("limits.{name}");
+    let number = settings.number(&full);
+    let fits = (low..=high).contains(&number);
+    fits.then_some(number).ok_or_else(|| settings.wrong(&full, &format!("a number from {low} to {high}")))
+}
+
 fn read_limits(settings: &Settings) -> Result<graph::Limits, ConfigError> {
-    let within = |name: &str, low: u64, high: u64| {
-        let full = format!("limits.{name}");
-        let number = settings.number(&full);
-        let fits = (low..=high).contains(&number);
-        fits.then_some(number).ok_or_else(|| settings.wrong(&full, &format!("a number from {low} to {high}")))
-    };
+    let within = |name: &str, low, high| within(settings, name, low, high);
     let seconds = |name: &str| within(name, 1, 86_400).map(Duration::from_secs);
     Ok(graph::Limits {
         in_flight: within("in_flight", 1, 64)? as usize,

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod canonical;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod collect;

@@ -149,7 +149,7 @@ pub async fn follow(
     Ok((walker, steps))
 }
 
-async fn walk(store: &dyn Store, walker: &mut Walker, end: Option<u64>) -> Result<Vec<Step>, StoreError> {
+async fn walk(store: &dyn Store, walker: &mut Walker, end: Option<u64>) -> Result<Vec<Step>, WalkError> {
     let mut steps = Vec::new();
     while let Some(step) = walker.step(store, end).await? {
         steps.push(step);

@@ -93,6 +93,52 @@ impl Entry {
     }
 }
 
+/// The part of an entry that every version has, of an entry that this build must not pass over: another version, or a
+/// feature in `req` that it doesn't know.
+#[derive(Debug)]
+pub struct Newer {
+    /// What this build doesn't know.
+    pub reason: InvalidEntry,
+    pub(super) kind: String,
+    pub(super) origin: String,
+    pub(super) seq: u64,
+    pub(super) prev: Hash,
+    text: Vec<u8>,
+    key: KeyId,
+    signature: [u8; 64],
+}
+
+impl Newer {
+    /// Reads such an entry file; `None` for any other file. Whether it is an entry at all is for the caller to find
+    /// out, by its signature and place: junk that claims to be newer is still junk.
+    pub fn parse(file: &[u8]) -> Option<Newer> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            v: u64,
+            kind: String,
+            origin: String,
+            seq: u64,
+            #[serde(with = "hash_text")]
+            prev: Hash,
+            req: Vec<String>,
+        }
+        let (text, key, signature) = (file.len() <= MAX_LEN).then(|| unframe(file)).flatten()?;
+        let envelope: Envelope = canonical::is_canonical(text).then(|| serde_json::from_slice(text).ok()).flatten()?;
+        let reason = match (envelope.v, envelope.req.first()) {
+            (VERSION, None) => return None,
+            (VERSION, Some(unknown)) => InvalidEntry::Requires(unknown.clone()),
+            (version, _) => InvalidEntry::Version(version),
+        };
+        let Envelope { kind, origin, seq, prev, .. } = envelope;
+        Some(Newer { reason, kind, origin, seq, prev, text: text.to_vec(), key, signature })
+    }
+
+    /// Whether `verifier` signed it.
+    pub fn is_signed_by(&self, verifier: &Verifier) -> bool {
+        self.key == verifier.id() && verifier.verifies(&signed_message(&self.text), &self.signature)
+    }
+}
+
 fn unframe(file: &[u8]) -> Option<(&[u8], KeyId, [u8; 64])> {
     let rest = file.strip_suffix(b"\n")?;
     let split = rest.iter().rposition(|&b| b == b'\n')?;

@@ -109,6 +109,11 @@ impl Line {
         let line = Line::read(bytes)?;
         let mut written = Vec::with_capacity(bytes.len() + 1);
         line.write(&mut written);
+        if matches!(&line.statement, Statement::Add(_, targets) if targets.len() > TARGETS_PER_LINE)
+            || matches!(&line.statement, Statement::Drop(_, targets) if targets.len() > TARGETS_PER_LINE)
+        {
+            return Err(InvalidLine::Form);
+        }
         let canonical = match &line.statement {
             Statement::Put(Content::Canonical(c)) | Statement::Event(Content::Canonical(c)) => {
                 canonical::is_canonical(c)

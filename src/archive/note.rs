@@ -229,12 +229,22 @@ pub struct SignedCheckpoint {
 }
 
 impl SignedCheckpoint {
-    /// Whether `verifier` signed it.
+    /// Whether `verifier` signed it. Every signature in its name must be right.
     pub fn is_signed_by(&self, verifier: &Verifier) -> bool {
         let text = self.checkpoint.text();
-        self.signatures.iter().any(|(name, id, signature)| {
-            name == verifier.name() && *id == verifier.id() && verifier.verifies(text.as_bytes(), signature)
-        })
+        let mut named = self.named(verifier).peekable();
+        named.peek().is_some() && named.all(|signature| verifier.verifies(text.as_bytes(), signature))
+    }
+
+    /// Whether it has a signature in `verifier`'s name that `verifier` didn't make. Such a note is to be rejected, says
+    /// C2SP signed-note, whatever other signatures it has.
+    pub fn is_forged_for(&self, verifier: &Verifier) -> bool {
+        self.named(verifier).next().is_some() && !self.is_signed_by(verifier)
+    }
+
+    fn named(&self, verifier: &Verifier) -> impl Iterator<Item = &[u8; 64]> {
+        let (name, id) = (verifier.name().to_owned(), verifier.id());
+        self.signatures.iter().filter(move |row| row.0 == name && row.1 == id).map(|row| &row.2)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Body, Entry, InvalidEntry, MAX_LEN, checkpoint_name, entry_name};
+use super::entry::{Body, Entry, InvalidEntry, MAX_LEN, Newer, checkpoint_name, entry_name};
 use super::log::{Frontier, leaf_hash};
 use super::note::{KeyId, SignedCheckpoint, Verifier};
 use crate::hash::Hash;
@@ -66,9 +66,17 @@ impl KeyRing {
         ordinary.or_else(|| (entry.body.kind == "key" && entry.is_signed_by(&self.recovery)).then_some(&self.recovery))
     }
 
+    /// The ordinary keys that signed the checkpoint; none where a signature in a known key's name is false.
+    pub fn signers_of_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Vec<&Verifier> {
+        match self.keys.iter().any(|key| checkpoint.is_forged_for(key)) {
+            true => Vec::new(),
+            false => self.keys.iter().filter(|key| checkpoint.is_signed_by(key)).collect(),
+        }
+    }
+
     /// Whether any ordinary key signed the checkpoint; returns its id.
     pub fn signer_of_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Option<KeyId> {
-        self.keys.iter().find(|key| checkpoint.is_signed_by(key)).map(Verifier::id)
+        self.signers_of_checkpoint(checkpoint).first().map(|key| key.id())
     }
 
     fn learn(&mut self, body: &Body) {
@@ -122,6 +130,14 @@ pub enum WalkError {
     /// Entry 0 can't be trusted, and with it nothing that follows.
     #[error("the genesis entry is damaged: {0}")]
     Genesis(Fault),
+    /// A signed entry asks for a reader that knows more. Nothing may be said about this archive or added to it.
+    #[error("entry {seq}: {reason}")]
+    Newer {
+        /// The entry.
+        seq: u64,
+        /// What this build doesn't know.
+        reason: InvalidEntry,
+    },
     /// The store failed.
     #[error("the archive could not be read")]
     Store(#[from] StoreError),
@@ -222,13 +238,16 @@ impl Walker {
     /// ends the walk. `Ok(None)`: nothing there, and nothing after.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn step(&mut self, store: &dyn Store, end: Option<u64>) -> Result<Option<Step>, StoreError> {
+    /// The store's, and [`WalkError::Newer`].
+    pub async fn step(&mut self, store: &dyn Store, end: Option<u64>) -> Result<Option<Step>, WalkError> {
         let seq = self.next;
         let file = self.file(store, seq).await?;
         let last = end.map_or(file.is_none(), |end| seq > end);
         if last && file.is_none() {
             return Ok(None);
+        }
+        if let Some(newer) = file.as_deref().and_then(Newer::parse).filter(|newer| self.accepts_newer(newer)) {
+            return Err(WalkError::Newer { seq, reason: newer.reason });
         }
         let judged = file.as_deref().map(|file| (leaf_hash(file), self.judge(file, seq, self.last_leaf)));
         // What the next entry says about this one. It is believed for its signature, whatever its place.
@@ -297,6 +316,15 @@ impl Walker {
             Some(expected) if expected != entry.body.prev => Err(Fault::Previous { expected, found: entry.body.prev }),
             _ => Ok(Arc::new(entry)),
         }
+    }
+
+    /// Whether an entry that this build can't read stands in its place with a signature that counts.
+    fn accepts_newer(&self, newer: &Newer) -> bool {
+        let placed = newer.seq == self.next
+            && newer.origin == self.origin
+            && self.last_leaf.is_none_or(|leaf| leaf == newer.prev);
+        let recovery = (newer.kind == "key").then_some(&self.ring.recovery);
+        placed && self.ring.keys.iter().chain(recovery).any(|key| newer.is_signed_by(key))
     }
 
     /// The checks that don't need the entry before.

@@ -142,6 +142,8 @@ impl From<WalkError> for Failure {
         match error {
             WalkError::NoArchive => Failure::new(Kind::Failed, error)
                 .hint("`tenure init` begins one; or check path in [store], or --archive"),
+            WalkError::Newer { .. } => Failure::new(Kind::Failed, error)
+                .hint("this archive was written by a newer version: use that one, nothing was changed"),
             WalkError::Genesis(_) => Failure::new(Kind::Integrity, error)
                 .hint("nothing of this archive can be trusted as it is: compare entry 0 with a copy kept elsewhere"),
             WalkError::Store(error) => error.into(),

@@ -12,8 +12,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::clock::Clock;
 
+mod capture;
 mod captures;
 mod console;
+mod demo;
 mod diff;
 mod dump;
 mod failure;
@@ -75,8 +77,12 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Live through two months of a simulated tenant: capture, verify, ask
+    Demo(demo::Arguments),
     /// Begin an archive: configuration, keys and the first entry
     Init(init::Arguments),
+    /// Capture the tenant once, now
+    Capture(capture::Arguments),
     /// List what was captured, with coverage and gaps
     Captures(captures::Arguments),
     /// Check chain, signatures and every byte; needs nothing but the archive
@@ -122,6 +128,8 @@ pub fn run(
 
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, Failure> {
     match command {
+        Command::Demo(arguments) => demo::run(arguments, session).await,
+        Command::Capture(arguments) => capture::run(arguments, session).await,
         Command::Init(arguments) => init::run(arguments, session).await,
         Command::Captures(arguments) => captures::run(arguments, session).await,
         Command::Verify(arguments) => verify::run(arguments, session).await,
@@ -132,6 +140,17 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Diff(arguments) => diff::run(arguments, session).await,
         Command::Index(command) => index::run(command, session).await,
     }
+}
+
+/// Runs a command line within another: what the demo shows is what a person would see.
+async fn run_within(arguments: &[&str], session: &mut Session<'_>) -> Result<Ended, Failure> {
+    let arguments: Vec<OsString> = std::iter::once("tenure").chain(arguments.iter().copied()).map(Into::into).collect();
+    let line = parse(&arguments, &session.console).map_err(|error| Failure::new(Kind::Usage, error))?;
+    let globals = std::mem::replace(&mut session.globals, line.globals);
+    session.globals.color = globals.color;
+    let result = Box::pin(dispatch(line.command, session)).await;
+    session.globals = globals;
+    result
 }
 
 fn parse(arguments: &[OsString], console: &Console<'_>) -> Result<CommandLine, clap::Error> {

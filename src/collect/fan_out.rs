@@ -18,6 +18,9 @@ use crate::model::{self, Collection};
 /// So many sources in a row that fail for the same lasting reason, with none that succeeds, mean that none will.
 const HOPELESS: u64 = 5;
 
+/// So many sightings of one source are sent on before its last page is read.
+const FLUSH: usize = 2000;
+
 impl Recipe {
     /// Reads `relation` of each of `sources` whole: a [`Sighting::Links`] or a [`Sighting::Unread`] for every one, in any
     /// order. A source that vanished meanwhile doesn't make the outcome partial.
@@ -39,7 +42,8 @@ impl Recipe {
     }
 
     /// Reads this collection under each of `parents`: its objects, and a [`Sighting::Links`] or a [`Sighting::Unread`] for
-    /// every parent. For a collection that doesn't hang under parents the outcome is [`Status::Absent`].
+    /// every parent. Links come after the objects and decide: an object that its parent's links don't name was seen on a
+    /// page of a list that had to start over. For a collection that doesn't hang under parents the outcome is [`Status::Absent`].
     pub async fn children(&'static self, reader: &Reader, parents: Vec<Key>, out: &Sink) -> Outcome {
         let (How::Under { relation, path, .. }, Some(child)) = (&self.how, model::find(self.collection)) else {
             return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
@@ -81,7 +85,7 @@ impl Reading {
         let mut tally = Tally::default();
         let (mut failures, mut shortfall, mut first_error) = (0, None, None);
         let mut reads = futures_util::stream::iter(sources)
-            .map(|source| self.one(reader, rules, source, hopeless, succeeded))
+            .map(|source| self.one(reader, rules, source, hopeless, succeeded, out))
             .buffer_unordered(reader.limits().in_flight);
         while let Some(one) = reads.next().await {
             tally.items += one.tally.items;
@@ -116,6 +120,7 @@ impl Reading {
         source: Key,
         hopeless: &OnceLock<&'static str>,
         succeeded: &AtomicU64,
+        out: &Sink,
     ) -> One {
         let mut one = One { sightings: Vec::new(), tally: Tally::default(), error: None };
         let mut targets = Vec::new();
@@ -124,7 +129,7 @@ impl Reading {
             (Some(why), _) => Err(*why),
             // Kept under the hash of its bytes: it has no id by which it could be asked for.
             (None, true) => Err(code::BAD_RESPONSE),
-            (None, false) => self.read(reader, rules, &source, &mut one, &mut targets).await.map_err(|error| {
+            (None, false) => self.read(reader, rules, &source, &mut one, &mut targets, out).await.map_err(|error| {
                 let why = match error {
                     Error::NotFound { .. } => code::GONE,
                     _ => code_of(&error),
@@ -152,6 +157,7 @@ impl Reading {
         source: &Key,
         one: &mut One,
         targets: &mut Vec<Key>,
+        out: &Sink,
     ) -> Result<(), Error> {
         let path = self.path.replace("{id}", &escape(&source.decoded_id()));
         let request = Request::new(path).permission(self.permission).bucket(Bucket::Directory);
@@ -160,7 +166,7 @@ impl Reading {
         }
         let mut restarts = 0;
         loop {
-            match self.read_list(reader, rules, request.clone(), one, targets).await {
+            match self.read_list(reader, rules, request.clone(), one, targets, out).await {
                 // Seen on large groups (msgraph-sdk-dotnet#2254): this list begins again, and what it gave is dropped.
                 Err(Error::TokenExpired { .. }) if restarts < 3 => {
                     restarts += 1;
@@ -180,6 +186,7 @@ impl Reading {
         request: Request,
         one: &mut One,
         targets: &mut Vec<Key>,
+        out: &Sink,
     ) -> Result<(), Error> {
         let sifter =
             self.child.map(|collection| Sifter { collection, rules, feed: false, kind: None, incomplete: Vec::new() });
@@ -201,6 +208,10 @@ impl Reading {
             match read.await? {
                 Some(()) => one.tally.pages += 1,
                 None => return Ok(()),
+            }
+            // A resource may have half a million assignments: their keys are held, not they.
+            if one.sightings.len() >= FLUSH && out.send(std::mem::take(&mut one.sightings)).await.is_err() {
+                return Ok(());
             }
         }
     }

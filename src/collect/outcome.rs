@@ -100,7 +100,8 @@ pub struct Outcome {
     pub full: bool,
     /// What the next round of the feed starts from. Opaque; holds the delta link, its time and the `$select` it tracks.
     pub token: Option<String>,
-    /// Properties, or kinds (as `microsoft.graph.<kind>`), that the tenant refused and that were left out.
+    /// Properties, or kinds (as `microsoft.graph.<kind>`), that the tenant refused and that were left out;
+    /// sorted.
     pub refused: Vec<String>,
     /// What ended it, where it didn't end well: for logs and hints, never archived.
     pub error: Option<graph::Error>,

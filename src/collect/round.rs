@@ -70,7 +70,7 @@ struct Gain {
 }
 
 struct Round<'o> {
-    collection: Option<&'static Collection>,
+    collection: &'static Collection,
     reader: Reader,
     rules: Rules,
     out: &'o Sink,
@@ -110,7 +110,7 @@ fn sift_page(sifter: &Sifter<'_>, response: &Response, page: Page<'_>) -> Sifted
 impl<'o> Round<'o> {
     fn new(collection: &str, reader: &Reader, out: &'o Sink) -> Self {
         Round {
-            collection: model::find(collection),
+            collection: model::find(collection).expect("a test holds the recipes against the model's table"),
             reader: reader.metered(),
             rules: model::rules(),
             out,
@@ -166,7 +166,7 @@ impl<'o> Round<'o> {
         let mut selection = Selection::new(wanted, feed.guarded, false);
         let now = self.reader.clock().now();
         let mut resume = token.and_then(Token::read).filter(|token| token.is_usable(now, &selected));
-        let collection = self.collection.ok_or(Stop::Stopped)?;
+        let collection = self.collection;
         let rules = self.rules.clone();
         let sifter = Sifter { collection, rules: &rules, feed: true, kind: None, incomplete: Vec::new() };
         let mut restarts = 0;
@@ -213,7 +213,7 @@ impl<'o> Round<'o> {
             .iter()
             .map(|list| {
                 let names = list.select.iter().chain(list.extra).copied();
-                Selection::new(names, list.guarded, list.part != Part::All)
+                Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_)))
             })
             .collect();
         let mut restarts = 0;
@@ -224,19 +224,21 @@ impl<'o> Round<'o> {
                 false => Known::None,
             };
             for (list, selection) in lists.iter().zip(&mut selections) {
-                let sent = self.sent;
-                match self.list(recipe, lists, list, selection, &mut known).await {
+                let pages = self.pages;
+                let result = loop {
+                    match self.list(recipe, lists, list, selection, &mut known).await {
+                        // Nothing of this list was seen yet, so that it just is asked for again.
+                        Err(Stop::Failed(error)) if self.pages == pages && selection.give_in(&error) => {}
+                        result => break result,
+                    }
+                };
+                match result {
                     Ok(()) => self.refused.extend_from_slice(selection.refused()),
-                    Err(Stop::Failed(error)) if is_reset(&error) && restarts < RESTARTS => {
+                    Err(Stop::Failed(error))
+                        if restarts < RESTARTS && (is_reset(&error) || selection.give_in(&error)) =>
+                    {
                         restarts += 1;
                         self.restart().await?;
-                        continue 'again;
-                    }
-                    Err(Stop::Failed(error)) if selection.give_in(&error) => {
-                        // Nothing of a first page was sent when its request was refused; later ones need a new start.
-                        if sent != self.sent || lists.len() > 1 {
-                            self.restart().await?;
-                        }
                         continue 'again;
                     }
                     Err(Stop::Failed(error)) => self.fall_short(list, error, &mut gain)?,
@@ -255,7 +257,7 @@ impl<'o> Round<'o> {
         selection: &Selection,
         known: &mut Known,
     ) -> Result<(), Stop> {
-        let collection = self.collection.ok_or(Stop::Stopped)?;
+        let collection = self.collection;
         let rules = self.rules.clone();
         let subtypes = lists.iter().filter_map(|list| match list.part {
             Part::Subtype(kind) => Some(kind),
@@ -322,7 +324,10 @@ impl<'o> Round<'o> {
         }
     }
 
-    fn outcome(self, status: Status, gain: Gain, error: Option<Error>) -> Outcome {
+    fn outcome(mut self, status: Status, gain: Gain, error: Option<Error>) -> Outcome {
+        // Lists of one collection that select the same refuse the same.
+        self.refused.sort_unstable();
+        self.refused.dedup();
         Outcome {
             status,
             items: self.items,

@@ -268,4 +268,71 @@ mod tests {
             assert_eq!(show(&out[0]), expected);
         }
     }
+
+    mod anything {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn value() -> impl Strategy<Value = String> {
+            let leaf = prop_oneof![
+                Just("null".to_owned()),
+                Just("true".to_owned()),
+                Just("9007199254740993".to_owned()),
+                Just("1.50".to_owned()),
+                Just(r#""\ud800""#.to_owned()),
+                Just(r#""""#.to_owned()),
+                "[a-z]{1,3}".prop_map(|text| format!("\"{text}\"")),
+                Just(r##""#microsoft.graph.user""##.to_owned()),
+            ];
+            leaf.prop_recursive(3, 24, 5, |inner| {
+                let name = prop_oneof![
+                    Just("id"),
+                    Just("@odata.type"),
+                    Just("@removed"),
+                    Just("members"),
+                    Just("members@delta"),
+                    Just("owners@delta"),
+                    Just("groupTypes"),
+                    Just("x"),
+                ];
+                prop_oneof![
+                    prop::collection::vec(inner.clone(), 0..4).prop_map(|all| format!("[{}]", all.join(","))),
+                    prop::collection::vec((name, inner), 0..6).prop_map(|all| {
+                        let members: Vec<_> = all.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                        format!("{{{}}}", members.join(","))
+                    }),
+                ]
+            })
+        }
+
+        proptest! {
+            #[test]
+            fn is_an_object_a_removal_or_kept_as_received(source in value(), feed in any::<bool>()) {
+                let rules = rules();
+                let collection = find("group").unwrap();
+                let sifter = Sifter { collection, rules: &rules, feed, kind: None, incomplete: vec![] };
+                let json = parse(source.as_bytes()).unwrap();
+                let mut out = Vec::new();
+                let key = sifter.sift(json.clone(), &mut out);
+                for sighting in &out {
+                    let from = match sighting {
+                        Sighting::Object { key, content, .. } => {
+                            if let Content::Raw(bytes) = content {
+                                prop_assert_eq!(bytes, source.as_bytes());
+                            }
+                            key
+                        }
+                        Sighting::Gone { key } | Sighting::Link { source: key, .. } => key,
+                        other => panic!("{other:?}"),
+                    };
+                    prop_assert_eq!(from.as_str().parse::<Key>(), Ok(from.clone()));
+                    prop_assert!(key.as_ref().is_none_or(|key| key == from));
+                }
+                let removal = feed && json.get("@removed").is_some_and(|removed| !removed.is_null());
+                let objects = out.iter().filter(|seen| matches!(seen, Sighting::Object { .. })).count();
+                prop_assert_eq!(objects, usize::from(!removal));
+            }
+        }
+    }
 }

@@ -101,6 +101,10 @@ pub const OPTIONS: &[Opt] = &[
     limit("request_timeout_seconds", "120"),
     limit("longest_wait_seconds", "300"),
     limit("total_wait_seconds", "900"),
+    limit("capture_minutes", "50"),
+    limit("sweep_captures", "24"),
+    limit("gate_percent", "20"),
+    limit("gate_minimum", "20"),
 ];
 
 /// The option called `section.name`.

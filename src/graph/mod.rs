@@ -3,10 +3,13 @@
 //! Must never know: which collections exist, or what becomes of what was read. Nothing here can change a tenant:
 //! [`Reader`] has no method but GET.
 
+mod address;
 mod classify;
 mod error;
+mod meter;
 mod options;
 mod pace;
+mod pages;
 mod reader;
 mod receipt;
 mod request;
@@ -15,8 +18,10 @@ mod tokens;
 mod wire;
 
 pub use error::{Error, Refusal};
+pub use meter::Meter;
 pub use options::{Cloud, Credential, Limits, MAX_PAGE_BYTES, Options};
-pub use reader::{Meter, Pages, Reader};
+pub use pages::Pages;
+pub use reader::Reader;
 pub use receipt::{Receipt, cut_tokens};
 pub use request::{Bucket, Request, escape};
 pub use response::Response;

@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,43 +13,25 @@ use reqwest::{Url, redirect};
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
+use super::address::{has_token, host_of, is_loopback, joined, origin, path_and_query};
 use super::classify::{Asked, ErrorBody, classify, safe_code};
 use super::error::{Error, Refusal};
+use super::meter::Meter;
 use super::options::{Limits, MAX_PAGE_BYTES, Options};
 use super::pace::{Hold, Pace, Tries, parse_date, retry_after};
-use super::receipt::is_token_name;
+use super::pages::Pages;
 use super::request::{Bucket, Request};
 use super::response::Response;
 use super::tokens::{Token, Tokens};
 use super::wire::{Page, without_mark};
 use crate::canonical::{Json, parse};
 use crate::clock::Clock;
-use crate::hash::Hash;
 
 /// The largest error body that is read; what is longer has no code.
 const MAX_ERROR_BODY: usize = 1024 * 1024;
 
 /// How often one request answers a 401 with another token: once for the token's age, once per claims challenge.
-const RENEWALS: u32 = 3;
-
-/// What was spent, retries included.
-#[derive(Debug, Default)]
-pub struct Meter {
-    requests: AtomicU64,
-    units: AtomicU64,
-}
-
-impl Meter {
-    /// Requests sent.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Resource units charged, as `x-ms-resource-unit` says.
-    pub fn units(&self) -> u64 {
-        self.units.load(Ordering::Relaxed)
-    }
-}
+const RENEWALS: usize = 3;
 
 /// A client of one tenant's Graph that can only read. Clones share connections, token, limits and counts.
 #[derive(Debug, Clone)]
@@ -71,9 +52,6 @@ struct Shared {
     conditional_access: Pace,
     key_credentials: Pace,
     hold: Hold,
-    total: Meter,
-    /// Milliseconds; see [`Reader::skew_ms`].
-    skew: AtomicI64,
 }
 
 /// How a try failed.
@@ -110,8 +88,8 @@ impl Reader {
         }
         let endpoint = joined(&login, &format!("/{}/oauth2/v2.0/token", options.tenant))
             .ok_or(Error::Options { option: "login_url", reason: "no address can be made from it" })?;
-        // The audience is the cloud's own Graph even where requests go through a gateway.
-        let scope = format!("{}/.default", options.cloud.graph_url());
+        // A token is for one Graph, named by its host (learn, graph/deployments); a configured one is that Graph.
+        let scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
         let http = http_client(&limits, &graph, &login)?;
         let tokens = Tokens::new(http.clone(), clock.clone(), endpoint, scope, options.credential, limits.clone());
         let shared = Shared {
@@ -123,16 +101,14 @@ impl Reader {
             conditional_access: Pace::new(Duration::from_secs(1), 1),
             key_credentials: Pace::new(Duration::from_millis(500), 30),
             hold: Hold::default(),
-            total: Meter::default(),
-            skew: AtomicI64::new(0),
             limits,
         };
         Ok(Reader { shared: Arc::new(shared), meter: Arc::default(), deadline: None })
     }
 
-    /// The same client with a count of its own, for one operation.
+    /// The same client with a meter of its own, for one run or operation; ours counts along.
     pub fn metered(&self) -> Reader {
-        Reader { meter: Arc::default(), ..self.clone() }
+        Reader { meter: Arc::new(Meter::within(&self.meter)), ..self.clone() }
     }
 
     /// The same client, which sends nothing after `deadline` and then says [`Error::TimeLimit`].
@@ -145,11 +121,6 @@ impl Reader {
         &self.meter
     }
 
-    /// What all clones together have spent.
-    pub fn total(&self) -> &Meter {
-        &self.shared.total
-    }
-
     /// The clock that it waits by.
     pub fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
@@ -160,18 +131,21 @@ impl Reader {
         &self.shared.limits
     }
 
-    /// The largest difference seen between a response's `Date` and our clock, in milliseconds; positive where ours is
-    /// behind. `Date` has whole seconds and the answer took its time, so that up to two seconds mean nothing.
-    pub fn skew_ms(&self) -> i64 {
-        self.shared.skew.load(Ordering::Relaxed)
-    }
-
     /// Whether a token for Graph can be had.
     ///
     /// # Errors
     /// Why not.
     pub async fn check_token(&self) -> Result<(), Error> {
         self.shared.tokens.get().await.map(drop)
+    }
+
+    /// The application permissions that the token says it has, sorted; `None` where the token can't be read. What Graph
+    /// allows is Graph's word alone: this is for hints.
+    ///
+    /// # Errors
+    /// Why there is no token.
+    pub async fn granted(&self) -> Result<Option<Vec<String>>, Error> {
+        Ok(self.shared.tokens.get().await?.roles())
     }
 
     /// Reads a JSON document. Returns once it is there whole and parses, having retried what a retry may help.
@@ -238,7 +212,7 @@ impl Reader {
         let url = self.resolve(&request.address)?;
         let shared = &*self.shared;
         let mut tries = Tries::default();
-        let mut renewals = 0;
+        let mut answered: Vec<Option<String>> = Vec::new();
         let mut token = None;
         loop {
             let made = tries.begin();
@@ -254,14 +228,13 @@ impl Reader {
             };
             match failed.next {
                 Next::GiveUp => return Err(failed.error),
-                Next::Renew { .. } if renewals >= RENEWALS => return Err(failed.error),
+                // The same answer to another token isn't about the token's age, or about claims that it lacked.
+                Next::Renew { claims, .. } if answered.contains(&claims) || answered.len() >= RENEWALS => {
+                    return Err(failed.error);
+                }
                 Next::Renew { token: refused, claims } => {
-                    // A second plain 401 right after a new token isn't about the token's age.
-                    if renewals > 0 && claims.is_none() {
-                        return Err(failed.error);
-                    }
-                    renewals += 1;
                     token = Some(shared.tokens.renew(&refused, claims.as_deref()).await?);
+                    answered.push(claims);
                 }
                 Next::Wait(after) => {
                     let Some(wait) = tries.next_wait(&shared.limits, after) else { return Err(failed.error) };
@@ -331,16 +304,18 @@ impl Reader {
             next: Next::Wait(None),
         };
         let headers = headers(request, token).map_err(Failed::finally)?;
-        for meter in [&*self.meter, &shared.total] {
-            meter.requests.fetch_add(1, Ordering::Relaxed);
-        }
+        self.meter.sent();
+        let sent = shared.clock.now();
         let mut received = shared.http.get(url.clone()).headers(headers).send().await.map_err(unreachable)?;
         let mut response = Response::from_head(&received, path_and_query(url));
         response.retry_after = response
             .header_retry_after
             .as_deref()
             .and_then(|after| retry_after(after, response.date.as_deref(), shared.clock.now()));
-        self.note(&response);
+        self.meter.charged(response.units);
+        if let Some(date) = response.date.as_deref().and_then(parse_date) {
+            self.meter.dated(date, sent, shared.clock.now());
+        }
         let success = response.status == 200;
         let limit = if success { shared.limits.page_bytes } else { MAX_ERROR_BODY };
         if success && received.content_length().is_some_and(|length| length > limit as u64) {
@@ -351,7 +326,10 @@ impl Reader {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(response),
                 // The status of an error counts even where its body doesn't arrive.
-                Err(_) if !success => return Ok(response),
+                Err(_) if !success => {
+                    response.cut = true;
+                    return Ok(response);
+                }
                 Err(error) => return Err(unreachable(error)),
             };
             if response.body.len() + chunk.len() > limit {
@@ -362,18 +340,6 @@ impl Reader {
             }
             response.body.extend_from_slice(&chunk);
         }
-    }
-
-    /// Counts what was charged and remembers how far our clock is off.
-    fn note(&self, response: &Response) {
-        for meter in [&*self.meter, &self.shared.total] {
-            meter.units.fetch_add(response.units, Ordering::Relaxed);
-        }
-        let Some(date) = response.date.as_deref().and_then(parse_date) else { return };
-        let now = self.shared.clock.now();
-        let skew = date.as_millisecond() - now.as_millisecond();
-        let larger = |known: i64| (skew.unsigned_abs() > known.unsigned_abs()).then_some(skew);
-        let _ = self.shared.skew.fetch_update(Ordering::Relaxed, Ordering::Relaxed, larger);
     }
 
     /// Whether an answer is a success, and if not, what may help.
@@ -401,6 +367,8 @@ impl Reader {
         let error = classify(status, &body, request_id, &asked);
         let next = match status {
             429 | 408 | 500.. if status != 501 => Next::Wait(response.retry_after),
+            // Which property or licence a refusal is about stands in its body: half of one must not be acted upon.
+            _ if response.cut => Next::Wait(response.retry_after),
             _ => Next::GiveUp,
         };
         tracing::debug!(status, code = %safe_code(&body.refusal(status, None).code), tries, "graph refused a request");
@@ -408,7 +376,7 @@ impl Reader {
     }
 
     /// The address of a request: ours for a path, the link's own where it stays within the configured origin.
-    fn resolve(&self, address: &str) -> Result<Url, Error> {
+    pub(super) fn resolve(&self, address: &str) -> Result<Url, Error> {
         let graph = &self.shared.graph;
         let url = match address.starts_with('/') && !address.starts_with("//") {
             true => joined(graph, address),
@@ -417,57 +385,6 @@ impl Reader {
         let url = url.ok_or(Error::ForeignLink)?;
         let ours = url.origin() == graph.origin() && url.username().is_empty() && url.password().is_none();
         if ours { Ok(url) } else { Err(Error::ForeignLink) }
-    }
-}
-
-/// The pages of one list or feed, in order. Ends after the page without a next link.
-#[derive(Debug)]
-pub struct Pages<'r> {
-    reader: &'r Reader,
-    next: Option<Request>,
-    seen: HashSet<Hash>,
-    pages: u64,
-}
-
-impl Pages<'_> {
-    /// Reads the next page; `None` after the last.
-    ///
-    /// # Errors
-    /// See [`Error`]; after one, the walk is over. [`Error::Loop`] where a next link comes for the second time or there
-    /// are more pages than allowed, [`Error::ForeignLink`] where one leads elsewhere.
-    pub async fn next<T>(
-        &mut self,
-        mut take: impl for<'a> FnMut(&Response, Page<'a>) -> T,
-    ) -> Result<Option<T>, Error> {
-        let Some(request) = self.next.take() else { return Ok(None) };
-        if self.pages >= self.reader.limits().pages {
-            return Err(Error::Loop { pages: self.pages });
-        }
-        let first = self.seen.is_empty();
-        if first {
-            self.seen.insert(Hash::of(request.address.as_bytes()));
-        }
-        let (_, (link, taken)) = self
-            .reader
-            .page(&request, |response, mut page| {
-                let link = page.next.take();
-                (link, take(response, page))
-            })
-            .await?;
-        self.pages += 1;
-        if let Some(link) = link {
-            if !self.seen.insert(Hash::of(link.as_bytes())) {
-                return Err(Error::Loop { pages: self.pages });
-            }
-            self.reader.resolve(&link)?;
-            self.next = Some(request.at(&link));
-        }
-        Ok(Some(taken))
-    }
-
-    /// Pages read so far.
-    pub fn read(&self) -> u64 {
-        self.pages
     }
 }
 
@@ -483,31 +400,6 @@ fn checked(limits: Limits) -> Result<Limits, Error> {
         return wrong("limits", "tries, pages and request_timeout must be at least 1");
     }
     Ok(limits)
-}
-
-/// Checks an origin: https, or http on a loopback host; no user, query or fragment.
-fn origin(option: &'static str, text: &str) -> Result<Url, Error> {
-    let wrong = |reason| Error::Options { option, reason };
-    let url = Url::parse(text.trim_end_matches('/')).map_err(|_| wrong("expected an address like https://host"))?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("expected an address without user, query and fragment"));
-    }
-    match url.scheme() {
-        "https" if url.host().is_some() => Ok(url),
-        "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(wrong("plain http is for loopback hosts only")),
-        _ => Err(wrong("expected an address like https://host")),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// `base`, with whatever path it has, followed by `path_and_query`.
-fn joined(base: &Url, path_and_query: &str) -> Option<Url> {
-    Url::parse(&format!("{}{path_and_query}", base.as_str().trim_end_matches('/'))).ok()
 }
 
 fn http_client(limits: &Limits, graph: &Url, login: &Url) -> Result<reqwest::Client, Error> {
@@ -564,22 +456,4 @@ fn claims_of(challenge: &str) -> Option<String> {
     let decoded = engines.iter().find_map(|engine| engine.decode(encoded).ok())?;
     let text = String::from_utf8(decoded).ok()?;
     parse(text.as_bytes()).is_ok().then_some(text)
-}
-
-fn has_token(url: &Url) -> bool {
-    let parameters = || url.query().unwrap_or_default().split('&');
-    parameters().filter_map(|one| one.split_once('=')).any(|(name, value)| is_token_name(name) && !value.is_empty())
-}
-
-fn path_and_query(url: &Url) -> String {
-    match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    }
-}
-
-/// The host and port of an address, to be named in an error.
-pub(super) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

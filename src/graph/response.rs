@@ -28,6 +28,8 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     pub(super) header_retry_after: Option<String>,
     pub(super) challenge: Option<String>,
+    /// The body of an error broke off: what it would have said isn't known.
+    pub(super) cut: bool,
 }
 
 impl Response {
@@ -46,6 +48,7 @@ impl Response {
             retry_after: None,
             header_retry_after: header("retry-after"),
             challenge: challenges.filter(|challenge| challenge.contains("claims=")).map(str::to_owned).next(),
+            cut: false,
         }
     }
 

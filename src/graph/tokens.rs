@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use jiff::Timestamp;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use super::address::host_of;
 use super::classify::safe_code;
 use super::error::{Error, Refusal};
 use super::options::{Credential, Limits};
 use super::pace::{Tries, retry_after};
-use super::reader::host_of;
 use crate::canonical::{Json, Value, parse};
 use crate::clock::Clock;
 
@@ -29,6 +30,22 @@ const MAX_ANSWER: usize = 1024 * 1024;
 pub struct Token {
     pub(super) secret: Arc<SecretString>,
     pub(super) generation: u64,
+}
+
+impl Token {
+    /// The `roles` claim: the application permissions granted. The token is Graph's to read, not ours, so that nothing
+    /// may depend on it.
+    pub fn roles(&self) -> Option<Vec<String>> {
+        let payload = self.secret.expose_secret().split('.').nth(1)?;
+        let payload = payload.trim_end_matches('=');
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims = parse(&payload).ok()?;
+        claims.members()?;
+        let roles = claims.get("roles").and_then(Json::elements).unwrap_or_default();
+        let mut roles: Vec<_> = roles.iter().filter_map(Json::as_str).map(safe_code).collect();
+        roles.sort_unstable();
+        Some(roles)
+    }
 }
 
 #[derive(Debug)]
@@ -235,6 +252,18 @@ mod tests {
             ["{}", r#"{"expires_in":1}"#, r#"{"access_token":"a\nb","expires_in":1}"#, r#"{"access_token":"a"}"#]
         {
             assert_eq!(token(source), None, "{source}");
+        }
+    }
+
+    #[test]
+    fn the_permissions_of_a_token_are_shown_where_it_can_be_read() {
+        let roles = |text: &str| Token { secret: Arc::new(SecretString::from(text)), generation: 1 }.roles();
+        let payload =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"roles":["User.Read.All","A.Read"]}"#);
+        assert_eq!(roles(&format!("h.{payload}.s")), Some(vec!["A.Read".to_owned(), "User.Read.All".to_owned()]));
+        assert_eq!(roles("h.e30.s"), Some(vec![]));
+        for opaque in ["opaque", "a.!.b", "a.W10.b"] {
+            assert_eq!(roles(opaque), None, "{opaque}");
         }
     }
 

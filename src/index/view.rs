@@ -258,6 +258,16 @@ impl View {
         Ok(())
     }
 
+    /// Up to `limit` keys that are not less than `start`, in order.
+    pub fn keys_after(&self, start: Option<&str>, limit: usize) -> Result<Vec<(Key, u32)>, IndexError> {
+        let rows = self.keys.range(start.unwrap_or("")..)?.take(limit);
+        rows.map(|row| {
+            let (key, id) = row?;
+            Ok((key.value().parse()?, id.value()))
+        })
+        .collect()
+    }
+
     /// Every key, of any collection, whose id is `id`.
     pub fn keys_with_id(&self, id: &str) -> Result<Vec<(Key, u32)>, IndexError> {
         let mut collections = Vec::new();

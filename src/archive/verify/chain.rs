@@ -28,7 +28,9 @@ pub(super) async fn check(store: &dyn Store, options: &Options, report: &mut Rep
         let name = entry_name(step.seq);
         match step.verdict {
             Verdict::Good(entry) => {
-                check_place(entries.values().next_back().map(|last: &Entry| &last.body), &entry.body, report);
+                // After a lost entry nobody knows what this one should inherit.
+                let before = entries.last_key_value().filter(|(last, _)| lost.range(**last..).next().is_none());
+                check_place(before.map(|(_, last): (_, &Entry)| &last.body), &entry.body, report);
                 entries.insert(step.seq, Entry::clone(&entry));
             }
             Verdict::Void(fault) => voids.push((step.seq, fault)),
@@ -120,22 +122,39 @@ fn check_place(previous: Option<&Body>, body: &Body, report: &mut Report) {
     if !opens && (body.segment != previous.segment || body.container != previous.container) {
         bad("changes the segment or container without opening one".to_owned());
     }
-    if body.is_capture() && previous.segment.is_none() && !opens {
-        bad("is the first capture and has no base".to_owned());
+    if let Some(moment) = body.slot.or(body.t0).filter(|_| body.is_capture()) {
+        let month = crate::clock::format_millis(moment)[..7].to_owned();
+        let due = previous.container.as_ref().is_none_or(|container| month > *container);
+        if due && !opens {
+            bad("should open a segment, being the first capture or of a later month, and has no base".to_owned());
+        }
+        if opens && !due {
+            bad(format!("opens a segment, though {month} has one"));
+        }
+        if opens && body.container.as_ref() != Some(&month) {
+            bad(format!("opens a segment in another container than that of its month, {month}"));
+        }
     }
 }
 
 /// Every revocation that counts: key id and the first number at which the key's signatures count no more.
 ///
 /// A revocation by a key that is itself revoked by then is void, and a key that such an entry added counts as revoked.
-/// Since a later revocation may reach back, the set is recomputed until it no longer changes.
+/// Since a later revocation may reach back, the set is recomputed until it no longer changes. Where it would go round for
+/// ever (a key that revokes itself from before, two keys that revoke each other) all of them count.
 fn revocations(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> HashMap<KeyId, u64> {
-    let mut revoked: HashMap<KeyId, u64> = HashMap::new();
-    for _ in 0..8 {
+    let mut rounds: Vec<HashMap<KeyId, u64>> = vec![HashMap::new()];
+    loop {
+        let revoked = rounds.last().expect("the first is there");
         let mut next: HashMap<KeyId, u64> = HashMap::new();
+        let mut known: BTreeSet<String> =
+            entries.values().flat_map(|e| e.body.keys.iter().flatten().cloned()).collect();
         for (seq, entry) in entries.iter().filter(|(_, entry)| entry.body.kind == "key") {
             let by_recovery = entry.is_signed_by(ring.recovery());
-            let counts = by_recovery || !is_revoked(&revoked, signer(entry, ring), *seq);
+            let counts = by_recovery || !is_revoked(revoked, signer(entry, ring), *seq);
+            // A key that was known before isn't tainted by a thief who adds it again.
+            let added: Vec<&String> =
+                entry.body.add.iter().flatten().filter(|key| known.insert(String::clone(key))).collect();
             if counts {
                 for row in entry.body.revoke.iter().flatten() {
                     let Ok(id) = row.id.parse() else { continue };
@@ -143,17 +162,21 @@ fn revocations(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> HashMap<KeyId,
                     *from = row.from.min(*from);
                 }
             } else {
-                for key in entry.body.add.iter().flatten().filter_map(|key| key.parse::<Verifier>().ok()) {
+                for key in added.iter().filter_map(|key| key.parse::<Verifier>().ok()) {
                     next.entry(key.id()).or_insert(*seq);
                 }
             }
         }
-        if next == revoked {
-            break;
+        if let Some(seen) = rounds.iter().position(|round| *round == next) {
+            let mut all: HashMap<KeyId, u64> = HashMap::new();
+            for (id, from) in rounds[seen..].iter().flatten() {
+                let least = all.entry(*id).or_insert(*from);
+                *least = (*least).min(*from);
+            }
+            return all;
         }
-        revoked = next;
+        rounds.push(next);
     }
-    revoked
 }
 
 fn signer(entry: &Entry, ring: &KeyRing) -> Option<KeyId> {
@@ -210,7 +233,7 @@ fn expiry(entries: &BTreeMap<u64, Entry>) -> BTreeMap<u64, bool> {
     expiry
 }
 
-/// Compares every checkpoint with the root of the leaves. Returns the sizes that have a good one.
+/// Compares every checkpoint with the root of the leaves. Returns the sizes that have one with nothing against it.
 async fn check_checkpoints(
     store: &dyn Store,
     walker: &Walker,
@@ -221,7 +244,8 @@ async fn check_checkpoints(
     let listed = store.list("log/k/", "").await?;
     let roots = roots(leaves);
     let size = leaves.len() as u64;
-    let (mut good, mut bad) = (BTreeSet::new(), Vec::new());
+    let (mut good, mut bad, mut unknown) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
+    let present: BTreeSet<String> = listed.iter().map(|blob| blob.name.clone()).collect();
     for blob in listed {
         report.checked.checkpoints += 1;
         let note = store.get(&blob.name).await?;
@@ -229,6 +253,7 @@ async fn check_checkpoints(
             Ok(size) => {
                 good.insert(size);
             }
+            Err(Bad::Unknown(number)) => drop(unknown.insert(number)),
             Err(Bad::Beyond(beyond)) => {
                 let message = format!("signs {beyond} entries, the log has {size}: the newest entries were cut off");
                 report.add(Severity::Finding, "log-truncated", &blob.name, None, message);
@@ -241,17 +266,23 @@ async fn check_checkpoints(
         let severity = if greatest > number { Severity::Note } else { Severity::Finding };
         report.add(severity, "checkpoint-bad", &name, None, message);
     }
-    let missing: Vec<u64> = (1..size).filter(|size| !good.contains(size)).collect();
+    let missing: Vec<String> = (1..=size).map(checkpoint_name).filter(|name| !present.contains(name)).collect();
     if let Some(first) = missing.first() {
-        let message =
-            format!("{} checkpoints below the head's are missing or bad, the first of size {first}", missing.len());
-        report.add(Severity::Note, "checkpoint-missing", &checkpoint_name(*first), None, message);
+        let message = format!("{} checkpoints are missing, this is the first", missing.len());
+        report.add(Severity::Note, "checkpoint-missing", first, None, message);
     }
+    if let Some(first) = unknown.first() {
+        let message = format!("{} checkpoints cannot be compared: a leaf below them is lost", unknown.len());
+        report.add(Severity::Warning, "log-incomparable", &checkpoint_name(*first), None, message);
+    }
+    good.extend(unknown);
     Ok(good)
 }
 
 enum Bad {
     Beyond(u64),
+    /// Signed by a key of this log, over a leaf that is lost.
+    Unknown(u64),
     Other(u64, String),
 }
 
@@ -286,7 +317,7 @@ fn judge_checkpoint(
     if checkpoint.origin != walker.origin() || checkpoint.size != number || name != checkpoint_name(number) {
         return Err(bad("is the checkpoint of another log or size"));
     }
-    let signers: Vec<&Verifier> = walker.ring().keys().iter().filter(|key| signed.is_signed_by(key)).collect();
+    let signers = walker.ring().signers_of_checkpoint(&signed);
     if signers.is_empty() {
         return Err(bad("is signed by no key of this log"));
     }
@@ -295,7 +326,7 @@ fn judge_checkpoint(
     }
     match roots.get(number as usize) {
         None => Err(Bad::Beyond(number)),
-        Some(None) => Err(bad("cannot be compared: a leaf below it is lost")),
+        Some(None) => Err(Bad::Unknown(number)),
         Some(Some(root)) if *root == checkpoint.root => Ok(number),
         Some(Some(root)) => {
             let message = format!("signs root {}, the entries give {root}", checkpoint.root);
@@ -344,7 +375,7 @@ fn check_against(
     let checkpoint = &against.checkpoint;
     let seq = checkpoint.size.saturating_sub(1);
     let signed =
-        walker.ring().keys().iter().any(|key| against.is_signed_by(key) && !is_revoked(revoked, Some(key.id()), seq));
+        walker.ring().signers_of_checkpoint(against).iter().any(|key| !is_revoked(revoked, Some(key.id()), seq));
     if checkpoint.origin != walker.origin() || !signed {
         let message = "the given checkpoint is not signed by a key of this log".to_owned();
         report.add(Severity::Finding, "checkpoint-foreign", "given checkpoint", None, message);
@@ -356,7 +387,7 @@ fn check_against(
 /// Every full tile that should exist, on every level.
 async fn check_tiles(store: &dyn Store, leaves: &[Option<Hash>], report: &mut Report) -> Result<(), StoreError> {
     let mut level_hashes = leaves.to_vec();
-    let mut missing = 0u64;
+    let (mut missing, mut expected_names) = (BTreeSet::new(), BTreeSet::new());
     for level in 0u8.. {
         let full = level_hashes.len() as u64 / TILE_WIDTH;
         if full == 0 {
@@ -365,41 +396,57 @@ async fn check_tiles(store: &dyn Store, leaves: &[Option<Hash>], report: &mut Re
         let mut upper = Vec::new();
         for number in 0..full {
             let start = (number * TILE_WIDTH) as usize;
+            expected_names.insert(tile_name(level, number));
+            if level == 0 {
+                expected_names.insert(bundle_name(number));
+            }
             let hashes: Option<Vec<Hash>> = level_hashes[start..start + TILE_WIDTH as usize].iter().copied().collect();
             upper.push(hashes.as_deref().map(root));
             let Some(hashes) = hashes else { continue };
             let expected: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-            missing += check_tile(store, &tile_name(level, number), report, |bytes| bytes == expected).await?;
+            let name = tile_name(level, number);
+            if check_tile(store, &name, report, |bytes| bytes == expected).await? {
+                missing.insert(name);
+            }
             if level == 0 {
                 let leaves_of =
                     |bytes: &[u8]| unbundle(bytes).map(|entries| entries.iter().map(|e| leaf_hash(e)).collect());
-                missing +=
-                    check_tile(store, &bundle_name(number), report, |bytes| leaves_of(bytes) == Some(hashes.clone()))
-                        .await?;
+                let name = bundle_name(number);
+                if check_tile(store, &name, report, |bytes| leaves_of(bytes) == Some(hashes.clone())).await? {
+                    missing.insert(name);
+                }
             }
         }
         level_hashes = upper;
     }
-    if missing > 0 {
-        let message = format!("{missing} tiles are missing; they are derived from the entries");
-        report.add(Severity::Note, "tile-missing", "log/tile", None, message);
+    if let Some(first) = missing.first() {
+        let message =
+            format!("{} tiles are missing, this is the first; they are derived from the entries", missing.len());
+        report.add(Severity::Note, "tile-missing", first, None, message);
+    }
+    for blob in store.list("log/tile/", "").await? {
+        if !expected_names.contains(&blob.name) {
+            let message = "is no full tile of a log of this size; newer entries may have been cut off".to_owned();
+            report.add(Severity::Finding, "tile-wrong", &blob.name, None, message);
+        }
     }
     Ok(())
 }
 
+/// Whether it is missing.
 async fn check_tile(
     store: &dyn Store,
     name: &str,
     report: &mut Report,
     is_right: impl Fn(&[u8]) -> bool,
-) -> Result<u64, StoreError> {
+) -> Result<bool, StoreError> {
     match store.get(name).await {
-        Ok(bytes) if is_right(&bytes) => Ok(0),
+        Ok(bytes) if is_right(&bytes) => Ok(false),
         Ok(_) => {
             report.add(Severity::Finding, "tile-wrong", name, None, "differs from the entries it covers".to_owned());
-            Ok(0)
+            Ok(false)
         }
-        Err(StoreError::NotFound { .. }) => Ok(1),
+        Err(StoreError::NotFound { .. }) => Ok(true),
         Err(error) => Err(error),
     }
 }

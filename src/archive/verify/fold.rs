@@ -3,11 +3,11 @@
 //! Must never know: what collections mean.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Report;
 use crate::archive::entry::{Body, entry_name};
-use crate::archive::line::{Line, Statement, Targets};
+use crate::archive::line::{Line, Statement, TARGETS_PER_LINE, Targets};
 use crate::archive::trie::{self, Leaf, Trie};
 use crate::canonical::Key;
 use crate::hash::Hash;
@@ -96,9 +96,44 @@ pub(super) struct Fold {
     touched: HashMap<Hash, Hash>,
     events: Vec<Leaf>,
     previous: Option<Line>,
+    groups: Groups,
     /// A pack of the delta, or of the base, could not be read.
     missed: (bool, bool),
     base: Option<BaseFold>,
+}
+
+/// The link lines of one key and relation: each target once, and by sign and `q` filled up in order.
+#[derive(Debug, Default)]
+struct Groups {
+    of: Option<(Key, String)>,
+    /// By sign and `q`: how many targets the last line has, and its last target.
+    last: HashMap<(bool, Option<u64>), (usize, Key)>,
+    seen: HashSet<Key>,
+}
+
+impl Groups {
+    fn check(&mut self, line: &Line, problems: &mut Vec<String>) {
+        let (relation, adds, targets): (_, _, Vec<&Key>) = match &line.statement {
+            Statement::Add(relation, targets) => (relation, true, targets.keys().collect()),
+            Statement::Drop(relation, targets) => (relation, false, targets.iter().collect()),
+            _ => return,
+        };
+        if self.of.as_ref().is_none_or(|(key, other)| *key != line.key || other != relation) {
+            *self = Groups { of: Some((line.key.clone(), relation.clone())), ..Groups::default() };
+        }
+        let (Some(first), Some(last)) = (targets.first(), targets.last()) else { return };
+        if let Some((len, end)) = self.last.get(&(adds, line.q))
+            && (*len < TARGETS_PER_LINE || *first <= end)
+        {
+            problems.push(format!("has a line for {} {relation} that isn't filled up", line.key));
+        }
+        self.last.insert((adds, line.q), (targets.len(), Key::clone(last)));
+        let before = self.seen.len();
+        self.seen.extend(targets.iter().copied().cloned());
+        if self.seen.len() != before + targets.len() {
+            problems.push(format!("has a target of {} {relation} twice", line.key));
+        }
+    }
 }
 
 /// The base as it is read, key by key.
@@ -107,15 +142,19 @@ struct BaseFold {
     leaves: Vec<Leaf>,
     links: u64,
     current: Option<(Key, Object)>,
+    /// Objects that the state folded so far has not, or has otherwise.
+    differing: HashMap<Hash, Object>,
 }
 
 impl BaseFold {
-    fn finish_key(&mut self, keep: &mut impl FnMut(Hash, Object)) {
+    fn finish_key(&mut self, folded: &Trie) {
         if let Some((key, object)) = self.current.take() {
-            let hash = trie::key_hash(&key);
-            self.leaves.push((hash, object.value()));
+            let (hash, value) = (trie::key_hash(&key), object.value());
+            self.leaves.push((hash, value));
             self.links += object.links();
-            keep(hash, object);
+            if folded.get(&hash) != value {
+                self.differing.insert(hash, object);
+            }
         }
     }
 }
@@ -138,6 +177,7 @@ impl Fold {
         self.touched.clear();
         self.events.clear();
         self.previous = None;
+        self.groups = Groups::default();
         self.missed = (false, false);
         self.base = None;
     }
@@ -153,11 +193,15 @@ impl Fold {
     /// One line of the delta or base; returns what is wrong with it.
     pub fn line(&mut self, line: Line, base: bool) -> Vec<String> {
         let mut problems = Vec::new();
-        if let Some(previous) = &self.previous
-            && previous.compare(&line) != Ordering::Less
-        {
-            problems.push(format!("has {} out of order or twice", line.key));
+        if let Some(previous) = &self.previous {
+            if previous.compare(&line) != Ordering::Less {
+                problems.push(format!("has {} out of order or twice", line.key));
+            }
+            if previous.key == line.key && matches!(previous.statement, Statement::Event(_)) {
+                problems.push(format!("has other lines for the event {}", line.key));
+            }
         }
+        self.groups.check(&line, &mut problems);
         match base {
             true => self.base_line(&line, &mut problems),
             false => self.delta_line(&line, &mut problems),
@@ -239,12 +283,7 @@ impl Fold {
             problems.push(format!("has a q for {}, which a base never has", line.key));
         }
         if base.current.as_ref().is_none_or(|(key, _)| *key != line.key) {
-            let (objects, known) = (&mut self.objects, self.known && !self.first);
-            base.finish_key(&mut |hash, object| {
-                if !known {
-                    objects.insert(hash, object);
-                }
-            });
+            base.finish_key(&self.trie);
             base.current = Some((line.key.clone(), Object::default()));
         }
         let (_, object) = base.current.as_mut().expect("just set");
@@ -257,7 +296,10 @@ impl Fold {
                 object.add(trie::relation_hash(relation), targets);
                 self.counts.ladd += if self.first { targets.len() as u64 } else { 0 };
             }
-            _ => problems.push(format!("has a line for {} that a base never has", line.key)),
+            _ => {
+                self.missed.1 = true;
+                problems.push(format!("has a line for {} that a base never has", line.key));
+            }
         }
     }
 
@@ -295,12 +337,7 @@ impl Fold {
         let missed = self.missed.1;
         let Some(mut base) = self.base.take().or_else(|| body.base.is_some().then(BaseFold::default)) else { return };
         let load = !self.known || self.first;
-        let objects = &mut self.objects;
-        base.finish_key(&mut |hash, object| {
-            if load {
-                objects.insert(hash, object);
-            }
-        });
+        base.finish_key(&self.trie);
         if missed {
             if load {
                 self.lose_state();
@@ -317,18 +354,23 @@ impl Fold {
             );
             report.finding("base-root", &entry_name(body.seq), body.seq, message);
         }
-        if load {
-            if self.first {
-                let mut changes = std::mem::take(&mut self.events);
-                changes.extend(leaves.iter().map(|(key, value)| (*key, trie::change_value(Hash::ZERO, *value))));
-                self.compare_delta(&body, trie::root(changes), report);
-            }
+        if load && self.first {
+            let mut changes = std::mem::take(&mut self.events);
+            changes.extend(leaves.iter().map(|(key, value)| (*key, trie::change_value(Hash::ZERO, *value))));
+            self.compare_delta(&body, trie::root(changes), report);
+        }
+        // Readers begin at a base, so what it says is the state from here on, even where the deltas gave another.
+        if load || root != self.trie.root() {
+            let kept: HashSet<Hash> = leaves.iter().map(|(key, _)| *key).collect();
+            self.objects.retain(|key, _| kept.contains(key));
+            self.objects.extend(std::mem::take(&mut base.differing));
+            self.trie = Trie::default();
             for (key, value) in leaves {
                 self.trie.set(key, value);
             }
-            self.links = base.links;
-            self.known = true;
         }
+        self.links = base.links;
+        self.known = true;
     }
 
     fn lose_state(&mut self) {

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::appender::RememberedHead;
-use super::entry::Entry;
+use super::entry::{Entry, InvalidEntry, entry_name};
 use super::note::SignedCheckpoint;
-use super::walker::WalkError;
+use super::walker::{Fault, WalkError, greatest_seq};
 use crate::store::Store;
 
 mod chain;
@@ -132,7 +132,10 @@ pub async fn verify(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, WalkError> {
     let mut report = Report::default();
-    let log = chain::check(store, options, &mut report).await?;
+    let log = match chain::check(store, options, &mut report).await {
+        Ok(log) => log,
+        Err(error) => return no_genesis(store, error, report).await,
+    };
     let all = log.entries.len() as u64;
     let mut fold = options.deep.then(fold::Fold::default);
     let mut lost = log.lost.iter().copied().peekable();
@@ -150,6 +153,22 @@ pub async fn verify(
     }
     packs::report_orphans(store, &log, &mut report).await?;
     progress(all, all);
+    Ok(report)
+}
+
+/// A genesis entry that is damaged or gone is a finding, the only one there can be: nothing else can be verified.
+async fn no_genesis(store: &dyn Store, error: WalkError, mut report: Report) -> Result<Report, WalkError> {
+    match &error {
+        WalkError::Genesis(Fault::Invalid(reason))
+            if matches!(**reason, InvalidEntry::Version(_) | InvalidEntry::Requires(_)) =>
+        {
+            return Err(error);
+        }
+        WalkError::Genesis(_) => {}
+        WalkError::NoArchive if greatest_seq(store).await?.is_some() => {}
+        _ => return Err(error),
+    }
+    report.finding("genesis", &entry_name(0), 0, format!("{error}; nothing else can be verified"));
     Ok(report)
 }
 

@@ -65,7 +65,10 @@ pub(super) async fn check(
                 }
             };
             if let Some(fold) = fold.as_deref_mut() {
-                read_lines(reference, &file, role, body.seq, fold, report);
+                let whole = read_lines(reference, &file, role, body.seq, fold, report);
+                if !whole && role != Role::Other {
+                    fold.miss(role == Role::Base);
+                }
             }
         }
     }
@@ -191,8 +194,10 @@ fn extent(file: &[u8], raw: u64) -> String {
     }
 }
 
-fn read_lines(reference: &PackRef, file: &[u8], role: Role, seq: u64, fold: &mut Fold, report: &mut Report) {
+/// Whether every line could be read; otherwise no state can be folded from them.
+fn read_lines(reference: &PackRef, file: &[u8], role: Role, seq: u64, fold: &mut Fold, report: &mut Report) -> bool {
     let mut problems: Vec<String> = Vec::new();
+    let mut whole = true;
     let result = pack::read_all(file, reference.raw, |_, lines| {
         for line in lines.split_inclusive(|&b| b == b'\n') {
             let line = &line[..line.len() - 1];
@@ -200,12 +205,16 @@ fn read_lines(reference: &PackRef, file: &[u8], role: Role, seq: u64, fold: &mut
                 Role::Other => continue,
                 Role::Delta | Role::Base => match Line::parse(line) {
                     Ok(line) => problems.extend(fold.line(line, role == Role::Base)),
-                    Err(error) => problems.push(format!("has a line that is {error}")),
+                    Err(error) => {
+                        whole = false;
+                        problems.push(format!("has a line that is {error}"));
+                    }
                 },
             }
         }
     });
     if let Err(error) = result {
+        whole = false;
         problems.push(error.to_string());
     }
     let more = problems.len().saturating_sub(5);
@@ -215,6 +224,7 @@ fn read_lines(reference: &PackRef, file: &[u8], role: Role, seq: u64, fold: &mut
     if more > 0 {
         report.finding("pack-content", &reference.n, seq, format!("and {more} more problems of this kind"));
     }
+    whole
 }
 
 /// Files that no entry commits to.

@@ -1,0 +1,249 @@
+//! One capture: collect, compare with the head, commit.
+//!
+//! Must never know: the schedule, serving, and how any collection is read.
+//!
+//! The index at the head is what the tenant is compared with; it was itself compared with the signed state root. A
+//! capture is committed whole or not at all. Losing the race for an entry throws everything that was read away: putting
+//! old reads on a newer head would write stale values.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::archive::appender::{AppendError, Appender, RememberedHead};
+use crate::archive::entry::{Body, Coverage};
+use crate::archive::note::Signer;
+use crate::archive::reader::{LineReader, ReadError};
+use crate::archive::walker::WalkError;
+use crate::clock::Clock;
+use crate::graph;
+use crate::hash::Hash;
+use crate::index::{Index, IndexError};
+use crate::store::{Store, StoreError};
+
+mod base;
+mod commit;
+mod gather;
+mod merge;
+mod object;
+mod progress;
+mod rows;
+mod spool;
+
+pub use progress::{Progress, ProgressError};
+
+/// What keeps a capture from being committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The tenant could not be read at all.
+    #[error("nothing of the tenant could be read, so nothing was committed")]
+    Graph(#[source] graph::Error),
+    /// The log could not be appended to.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The index could not be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The archive could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The local state could not be used.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    /// A temporary file could not be written or read back.
+    #[error("a temporary file could not be written or read back")]
+    Temporary(#[from] std::io::Error),
+    /// The slot was filled by another run.
+    #[error("slot {slot} is filled or declared a gap already")]
+    SlotTaken {
+        /// The slot.
+        slot: Timestamp,
+    },
+    /// Other writers kept winning.
+    #[error("other writers committed first {tries} times in a row")]
+    Contended {
+        /// How often.
+        tries: u32,
+    },
+}
+
+impl From<StoreError> for CaptureError {
+    fn from(error: StoreError) -> Self {
+        CaptureError::Append(error.into())
+    }
+}
+
+impl From<WalkError> for CaptureError {
+    fn from(error: WalkError) -> Self {
+        CaptureError::Append(error.into())
+    }
+}
+
+/// What a capture is asked to do.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The slot that it fills; `None` by hand.
+    pub slot: Option<Timestamp>,
+    /// Read every collection whole and prove that the feeds missed nothing.
+    pub reconcile: bool,
+    /// Commit removals that the gate would hold back.
+    pub accept_removals: bool,
+}
+
+/// How captures of this archive are done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Collections that are turned off.
+    pub off: Vec<String>,
+    /// Captures within which every source of a relation that no feed reports is read once.
+    pub sweep_captures: u64,
+    /// The share of a collection's objects above which removals inferred from absence are held back.
+    pub gate_share: f64,
+    /// Removals that are never held back, however small the collection.
+    pub gate_minimum: u64,
+    /// After this long nothing more is read, and what was read is committed.
+    pub time_limit: std::time::Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            off: Vec::new(),
+            sweep_captures: 24,
+            gate_share: 0.2,
+            gate_minimum: 20,
+            time_limit: std::time::Duration::from_secs(50 * 60),
+        }
+    }
+}
+
+/// A committed capture.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The entry's body.
+    pub body: Body,
+    /// Its leaf hash.
+    pub leaf: Hash,
+    /// What ended reads that didn't end well, by collection: for hints, never archived.
+    pub troubles: Vec<(String, String)>,
+}
+
+impl Committed {
+    /// The rows of coverage that are less than they should be.
+    pub fn shortfalls(&self) -> impl Iterator<Item = &Coverage> {
+        use crate::archive::entry::Status;
+        let cover = self.body.cover.iter().flatten();
+        cover.filter(|row| !matches!(row.st, Status::Complete | Status::Rolling | Status::NotDue))
+    }
+}
+
+/// How often a lost race is answered by reading everything again.
+const TRIES: u32 = 4;
+
+/// Everything a capture works with. One per archive and process.
+#[derive(Debug)]
+pub struct Capturer {
+    clock: Arc<dyn Clock>,
+    reader: graph::Reader,
+    options: Options,
+    appender: Appender,
+    index: Index,
+    progress: Progress,
+    lines: LineReader,
+}
+
+impl Capturer {
+    /// Opens the archive for writing and brings the index to its head. An index that is damaged or disagrees with the
+    /// archive is thrown away and built again.
+    ///
+    /// # Errors
+    /// [`CaptureError`].
+    pub async fn open(
+        store: Arc<dyn Store>,
+        signer: Signer,
+        remembered: Option<&RememberedHead>,
+        index: Index,
+        progress: Progress,
+        reader: graph::Reader,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Capturer, CaptureError> {
+        let appender = Appender::open(store.clone(), signer, remembered).await?;
+        index.catch_up(&store, |_, _| ()).await?;
+        let lines = LineReader::new(store);
+        Ok(Capturer { clock, reader, options, appender, index, progress, lines })
+    }
+
+    /// The head to remember outside the archive.
+    pub fn remembered(&self) -> Option<RememberedHead> {
+        self.appender.remembered()
+    }
+
+    /// The index, at the head after each capture.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The archive's lines.
+    pub fn lines(&self) -> &LineReader {
+        &self.lines
+    }
+
+    /// The writer of the log.
+    pub fn appender(&self) -> &Appender {
+        &self.appender
+    }
+
+    /// Replaces the client, when credentials change.
+    pub fn set_reader(&mut self, reader: graph::Reader) {
+        self.reader = reader;
+    }
+
+    /// Makes one capture.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: nothing was committed, except after a store's error of unknown outcome, which the next run
+    /// settles.
+    pub async fn capture(&mut self, request: &Request) -> Result<Committed, CaptureError> {
+        for _ in 0..TRIES {
+            self.appender.catch_up().await?;
+            self.index.catch_up(self.lines.store(), |_, _| ()).await?;
+            let last_slot = self.appender.walker().last().last_slot;
+            if let Some(slot) = request.slot
+                && last_slot.is_some_and(|last| last >= slot)
+            {
+                return Err(CaptureError::SlotTaken { slot });
+            }
+            match self.attempt(request).await {
+                Err(CaptureError::Append(AppendError::LostRace { seq })) => {
+                    tracing::info!(seq, "another writer was first; reading again");
+                }
+                other => return other,
+            }
+        }
+        Err(CaptureError::Contended { tries: TRIES })
+    }
+
+    async fn attempt(&mut self, request: &Request) -> Result<Committed, CaptureError> {
+        let t0 = self.clock.now();
+        let deadline = t0.saturating_add(self.options.time_limit).unwrap_or(Timestamp::MAX);
+        let reader = self.reader.until(deadline).metered();
+        reader.check_token().await.map_err(CaptureError::Graph)?;
+        let view = self.index.view()?;
+        if let Some(last) = view.last_capture()?.filter(|last| last.unknown) {
+            // Without the state before there is nothing to compare with; what is lost must be restored first.
+            return Err(IndexError::Unknown { seq: last.seq }.into());
+        }
+        let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request).await?;
+        if let Some(error) = gathered.nothing_read() {
+            return Err(CaptureError::Graph(error));
+        }
+        let merged = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await?;
+        let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
+        let committed = commit::commit(&mut self.appender, &view, &self.lines, &*self.clock, merged, times).await?;
+        drop(view);
+        self.progress.write(committed.0.body.seq, &committed.1)?;
+        self.index.catch_up(self.lines.store(), |_, _| ()).await?;
+        Ok(committed.0)
+    }
+}

@@ -1,0 +1,150 @@
+//! What this machine knows beyond the archive: feed tokens, when each source's relations were last read, removals that
+//! the gate holds back. Losing it costs a full round of every feed and nothing else.
+//!
+//! Must never know: tenant content. Tokens are opaque.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::archive::Key;
+
+/// Feed → (entry with which it was stored, token).
+const FEEDS: TableDefinition<&str, (u64, &str)> = TableDefinition::new("feeds");
+/// Row of coverage → (last capture at which it was complete, last capture at which it was read whole).
+const ROWS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("rows");
+/// (row, source) → last capture at which it was read.
+const SWEPT: TableDefinition<(&str, &str), u64> = TableDefinition::new("swept");
+/// (collection, key) → capture that held its removal back.
+const GATED: TableDefinition<(&str, &str), u64> = TableDefinition::new("gated");
+
+/// What goes wrong with the local state.
+#[derive(Debug, thiserror::Error)]
+#[error("the local state at {path} cannot be used; removing it is safe and costs one full read of the tenant")]
+pub struct ProgressError {
+    path: String,
+    source: Box<redb::Error>,
+}
+
+/// The local state of one archive's capturing.
+#[derive(Debug)]
+pub struct Progress {
+    database: redb::Database,
+    path: String,
+}
+
+/// What changes with a committed capture, written at once.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    pub feeds: BTreeMap<String, Option<String>>,
+    pub rows: BTreeMap<String, (Option<u64>, Option<u64>)>,
+    pub swept: Vec<(String, Key)>,
+    pub forgotten: Vec<(String, Key)>,
+    /// By collection: the removals held back now; replaces what was held back before.
+    pub gated: BTreeMap<String, Vec<Key>>,
+}
+
+impl Progress {
+    /// Opens or begins the state in `directory`.
+    ///
+    /// # Errors
+    /// [`ProgressError`].
+    pub fn open(directory: &Path) -> Result<Progress, ProgressError> {
+        let file = directory.join("progress.redb");
+        let path = file.display().to_string();
+        let wrap = |error: redb::Error| ProgressError { path: path.clone(), source: Box::new(error) };
+        std::fs::create_dir_all(directory).map_err(|e| wrap(redb::Error::Io(e)))?;
+        let database = redb::Database::create(&file).map_err(|e| wrap(e.into()))?;
+        let progress = Progress { database, path: path.clone() };
+        progress.write(0, &Update::default())?;
+        Ok(progress)
+    }
+
+    fn run<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, ProgressError> {
+        work().map_err(|source| ProgressError { path: self.path.clone(), source: Box::new(source) })
+    }
+
+    /// The token of a feed, unless it was stored with an entry beyond `head`: a token may be older than the head, never
+    /// newer.
+    pub(super) fn token(&self, feed: &str, head: u64) -> Result<Option<String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(FEEDS)?;
+            let row = table.get(feed)?;
+            Ok(row.filter(|row| row.value().0 <= head).map(|row| row.value().1.to_owned()))
+        })
+    }
+
+    /// When a row was last complete, and last read whole.
+    pub(super) fn row(&self, row: &str) -> Result<(Option<u64>, Option<u64>), ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(ROWS)?;
+            let found = table.get(row)?.map(|row| row.value()).unwrap_or_default();
+            Ok((Some(found.0).filter(|&seq| seq > 0), Some(found.1).filter(|&seq| seq > 0)))
+        })
+    }
+
+    /// By source: the last capture at which its relation was read.
+    pub(super) fn swept(&self, row: &str) -> Result<BTreeMap<String, u64>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(SWEPT)?;
+            let end = format!("{row}\0");
+            let range = table.range((row, "")..(end.as_str(), ""))?;
+            range.map(|entry| entry.map(|(key, seq)| (key.value().1.to_owned(), seq.value()))).map(|r| Ok(r?)).collect()
+        })
+    }
+
+    /// The removals of a collection that the gate held back.
+    pub(super) fn gated(&self, collection: &str) -> Result<std::collections::BTreeSet<String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(GATED)?;
+            let end = format!("{collection}\0");
+            let range = table.range((collection, "")..(end.as_str(), ""))?;
+            range.map(|entry| entry.map(|(key, _)| key.value().1.to_owned())).map(|r| Ok(r?)).collect()
+        })
+    }
+
+    /// Takes over what capture `seq` came to, all or nothing. Called after the commit and only then.
+    pub(super) fn write(&self, seq: u64, update: &Update) -> Result<(), ProgressError> {
+        self.run(|| {
+            let txn = self.database.begin_write()?;
+            {
+                let mut feeds = txn.open_table(FEEDS)?;
+                for (feed, token) in &update.feeds {
+                    match token {
+                        Some(token) => feeds.insert(feed.as_str(), (seq, token.as_str()))?,
+                        None => feeds.remove(feed.as_str())?,
+                    };
+                }
+                let mut rows = txn.open_table(ROWS)?;
+                for (row, (complete, whole)) in &update.rows {
+                    let before = rows.get(row.as_str())?.map(|row| row.value()).unwrap_or_default();
+                    rows.insert(row.as_str(), (complete.unwrap_or(before.0), whole.unwrap_or(before.1)))?;
+                }
+                let mut swept = txn.open_table(SWEPT)?;
+                for (row, key) in &update.swept {
+                    swept.insert((row.as_str(), key.as_str()), seq)?;
+                }
+                for (row, key) in &update.forgotten {
+                    swept.remove((row.as_str(), key.as_str()))?;
+                }
+                let mut gated = txn.open_table(GATED)?;
+                for (collection, keys) in &update.gated {
+                    let end = format!("{collection}\0");
+                    let old: Vec<String> = gated
+                        .range((collection.as_str(), "")..(end.as_str(), ""))?
+                        .map(|entry| entry.map(|(key, _)| key.value().1.to_owned()))
+                        .collect::<Result<_, _>>()?;
+                    for key in old {
+                        gated.remove((collection.as_str(), key.as_str()))?;
+                    }
+                    for key in keys {
+                        gated.insert((collection.as_str(), key.as_str()), seq)?;
+                    }
+                }
+            }
+            txn.commit()?;
+            Ok(())
+        })
+    }
+}

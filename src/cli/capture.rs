@@ -1,0 +1,182 @@
+//! `tenure capture`: one capture now.
+//!
+//! Must never know: how anything is read or committed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::failure::{Ended, Failure, Kind};
+use super::session::{Place, Session};
+use super::state;
+use crate::archive::entry::{Coverage, Entry, entry_name};
+use crate::archive::note::Signer;
+use crate::capture::{CaptureError, Capturer, Committed, Options, Progress, Request};
+use crate::clock::Clock;
+use crate::collect;
+use crate::config::Config;
+use crate::graph::Reader;
+use crate::index::Index;
+
+/// Arguments of `tenure capture`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Read every collection whole, and prove that the change feeds missed nothing
+    #[arg(long)]
+    reconcile: bool,
+    /// Commit removals that were held back because so many objects were missing at once
+    #[arg(long)]
+    accept_removals: bool,
+}
+
+/// Runs the command.
+pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
+    let place = session.place().await?;
+    // Opening for questions repairs an index that is stale or damaged, and says so.
+    drop(session.archive(None).await?);
+    let Place { config, store } = place;
+    let mut capturer = open(&config, store.clone(), session.clock.clone()).await?;
+    let request = Request { slot: None, reconcile: arguments.reconcile, accept_removals: arguments.accept_removals };
+    let committed = capturer.capture(&request).await.map_err(Failure::from)?;
+    if let Some(head) = capturer.remembered() {
+        state::remember_head(&config.state_path, &head)?;
+    }
+    if session.globals.json {
+        let file = store.get(&entry_name(committed.body.seq)).await?;
+        let text = Entry::parse(&file).map(|entry| entry.text).unwrap_or_default();
+        session.console.line(String::from_utf8_lossy(&text))?;
+    } else {
+        print(&committed, session)?;
+    }
+    Ok(Ended::Done)
+}
+
+/// A capturer as the configuration has it.
+pub(super) async fn open(
+    config: &Config,
+    store: Arc<dyn crate::store::Store>,
+    clock: Arc<dyn Clock>,
+) -> Result<Capturer, Failure> {
+    let signer = signing_key(&config.key_file)?;
+    let reader = Reader::new(config.graph()?, clock.clone())
+        .map_err(|error| Failure::new(Kind::Configuration, error).hint("check [tenant] and [limits]"))?;
+    let index = Index::open(&config.index_path).map_err(CaptureError::from)?;
+    let progress = Progress::open(&config.state_path).map_err(CaptureError::from)?;
+    let remembered = state::remembered_head(&config.state_path)?;
+    let options = Options {
+        off: config.collections_off.iter().map(|name| (*name).to_owned()).collect(),
+        ..config.capture.clone()
+    };
+    let capturer = Capturer::open(store, signer, remembered.as_ref(), index, progress, reader, clock, options);
+    Ok(capturer.await?)
+}
+
+fn signing_key(path: &Path) -> Result<Signer, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = format!("the signing key {} cannot be read: {error}", path.display());
+        Failure::new(Kind::Configuration, text).hint("`tenure init` made it; key_file in [signing] says where it is")
+    })?;
+    Signer::from_secret_text(&text).map_err(|error| {
+        Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))
+            .hint("restore the file that `tenure init` made from a copy")
+    })
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Failure {
+        use crate::graph::Error;
+        match error {
+            CaptureError::Append(error) => error.into(),
+            CaptureError::Index(error) => crate::query::QueryError::from(error).into(),
+            CaptureError::Read(error) => crate::query::QueryError::from(error).into(),
+            CaptureError::Graph(error) => {
+                let hint = match &error {
+                    Error::Unauthorized { .. } => {
+                        "check id in [tenant], client_id and the secret in [credential]; secrets expire".to_owned()
+                    }
+                    Error::Forbidden { permission, .. } => format!(
+                        "grant the application permission {permission} to the app registration, with admin consent"
+                    ),
+                    Error::Unreachable { .. } => {
+                        "check the network and proxy, and cloud in [tenant]; the next run reads what this one missed"
+                            .to_owned()
+                    }
+                    _ => "run it again; the next capture reads what this one missed".to_owned(),
+                };
+                Failure::new(Kind::Failed, CaptureError::Graph(error)).hint(hint)
+            }
+            CaptureError::Temporary(error) => Failure::new(Kind::Failed, CaptureError::Temporary(error))
+                .hint("free space in the temporary directory (TMPDIR) and run it again; nothing was committed"),
+            CaptureError::SlotTaken { .. } | CaptureError::Progress(_) => Failure::new(Kind::Failed, error),
+            CaptureError::Contended { .. } => {
+                Failure::new(Kind::Failed, error).hint("another writer is capturing this tenant; it does the work")
+            }
+        }
+    }
+}
+
+fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure> {
+    let paint = session.paint();
+    let body = &committed.body;
+    let delta = body.delta.clone().unwrap_or_default();
+    let seconds = body.t0.zip(body.t1).map_or(0.0, |(t0, t1)| (t1.as_millisecond() - t0.as_millisecond()) as f64 / 1e3);
+    let what = match (delta.put + delta.del, delta.ladd + delta.ldel) {
+        (0, 0) => "nothing changed".to_owned(),
+        _ => format!(
+            "{} objects new or changed, {} removed, {} links added, {} ended",
+            delta.put, delta.del, delta.ladd, delta.ldel
+        ),
+    };
+    let title = format!("captured #{}", body.seq);
+    session.console.line(format!("{}  {what}", paint.bold(title)))?;
+    let state = &body.state;
+    session.console.line(format!("the tenant now  {} objects, {} links", state.objects, state.links))?;
+    if body.opens_segment() {
+        session.console.line(format!("began a segment in {}", body.container.as_deref().unwrap_or_default()))?;
+    }
+    for row in committed.shortfalls() {
+        let name = name_of(row);
+        let code = row.code.as_deref().unwrap_or("unknown");
+        session.console.line(format!("{} {name}: {} ({code}){}", paint.yellow("!"), row.st.as_str(), advice(row)))?;
+    }
+    for row in body.cover.iter().flatten() {
+        if let Some(missed) = row.missed.filter(|&missed| missed > 0) {
+            let text = format!(
+                "{}: the change feed had missed {missed}; found and dated by the last whole read",
+                name_of(row)
+            );
+            session.console.line(format!("{} {text}", paint.yellow("!")))?;
+        }
+    }
+    for (collection, trouble) in &committed.troubles {
+        session.console.line(paint.dim(format!("  {collection}: {trouble}")))?;
+    }
+    let leaf = paint.dim(format!("leaf {}, committed in {seconds:.1} s", committed.leaf));
+    session.console.line(leaf)?;
+    Ok(())
+}
+
+fn name_of(row: &Coverage) -> String {
+    match &row.r {
+        Some(relation) => format!("{} {relation}", row.c),
+        None => row.c.clone(),
+    }
+}
+
+/// What helps against a shortfall.
+fn advice(row: &Coverage) -> String {
+    let permission = || {
+        let recipe = collect::find(&row.c)?;
+        let relation = row.r.as_deref().and_then(|relation| recipe.relation(relation));
+        Some(relation.map_or(recipe.permission, |relation| relation.permission))
+    };
+    match row.code.as_deref() {
+        Some("no-permission") => {
+            permission().map_or(String::new(), |permission| format!("; grant the application permission {permission}"))
+        }
+        Some("gate") => {
+            "; many objects were missing at once and are held back: read again, or --accept-removals".to_owned()
+        }
+        Some("no-licence") => "; the tenant has no licence for it".to_owned(),
+        _ => String::new(),
+    }
+}
