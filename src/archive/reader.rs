@@ -123,10 +123,13 @@ pub struct LineReader {
 #[derive(Debug, Default)]
 struct Cache {
     tables: HashMap<String, Arc<Vec<Frame>>>,
-    frames: HashMap<(String, u32), (u64, Arc<Vec<u8>>)>,
+    frames: HashMap<(String, u32), Kept>,
     bytes: usize,
     clock: u64,
 }
+
+/// When a frame was last used, and its lines.
+type Kept = (u64, Arc<Vec<u8>>);
 
 /// Bytes of decompressed frames that a [`LineReader`] keeps.
 const CACHE_BYTES: usize = 32 << 20;

@@ -4,8 +4,8 @@
 
 use super::console::Progress;
 use super::failure::{Ended, Failure};
-use super::json;
 use super::session::Session;
+use super::{json, render};
 use crate::index::Index;
 use crate::query::{Archive, QueryError};
 
@@ -45,8 +45,13 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<Ended, F
         let row = json::Object::new().number("captures", captures.len() as u64).number("keys", keys);
         session.console.line(row.number("versions", versions).number("links", links).end())?;
     } else {
-        let captures = captures.len();
-        let text = format!("index built: {captures} captures, {keys} keys, {versions} versions, {links} links");
+        let counts = [
+            render::count(captures.len() as u64, "capture", "captures"),
+            render::count(keys, "key", "keys"),
+            render::count(versions, "version", "versions"),
+            render::count(links, "link", "links"),
+        ];
+        let text = format!("index built: {}", counts.join(", "));
         session.console.line(text)?;
     }
     Ok(if notices.is_empty() { Ended::Done } else { Ended::Finding })

@@ -37,6 +37,7 @@ struct Begun {
     config: Config,
     wrote_config: bool,
     made_key: bool,
+    made_recovery: bool,
     signer: Signer,
     recovery: Signer,
     recovery_file: PathBuf,
@@ -55,14 +56,14 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     }
     let (signer, made_key) = key(&config.key_file, &config.origin())?;
     let recovery_file = config.key_file.with_extension("recovery.key");
-    let (recovery, _) = key(&recovery_file, &config.origin())?;
+    let (recovery, made_recovery) = key(&recovery_file, &config.origin())?;
     let genesis = Body::genesis(signer.verifier(), recovery.verifier(), &config.tenant.id, lists(), session.now());
     let appender = Appender::initialise(store, signer.clone(), &genesis).await?;
     let leaf = appender.walker().last_leaf().unwrap_or_default();
     if let Some(head) = appender.remembered() {
         state::remember_head(&config.state_path, &head)?;
     }
-    let begun = Begun { config, wrote_config, made_key, signer, recovery, recovery_file, genesis: leaf };
+    let begun = Begun { config, wrote_config, made_key, made_recovery, signer, recovery, recovery_file, genesis: leaf };
     print(&begun, session)?;
     Ok(Ended::Done)
 }
@@ -172,7 +173,7 @@ fn print(begun: &Begun, session: &mut Session<'_>) -> Result<(), Failure> {
     let lines = [
         format!("{} {}", verb(begun.wrote_config), config.path.display()),
         format!("{} {} (signs what is captured)", verb(begun.made_key), config.key_file.display()),
-        format!("{} {} (can replace a lost or stolen signing key)", verb(true), begun.recovery_file.display()),
+        format!("{} {} (can replace a lost or stolen signing key)", verb(begun.made_recovery), begun.recovery_file.display()),
         format!("began the archive of {} in {}", config.tenant.id, config.store_path.display()),
         String::new(),
         format!("genesis leaf  {}", paint.bold(genesis)),

@@ -174,7 +174,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString], console: &mut Console<'_>
     }
     if arguments.iter().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        let text = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        let text = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let failure = Failure::new(Kind::Usage, text).hint("`tenure --help` lists the commands");
         return report(Err(failure), true, console);
     }

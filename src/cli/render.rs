@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::console::Paint;
 use crate::diff::{Change, LinkChange, PropertyChange};
 use crate::index::CaptureRow;
-use crate::query::{Basis, Gap};
+use crate::query::{Basis, Certainty, Gap};
 
 /// `2026-08-01 13:00:00 UTC`.
 pub fn time(at: Timestamp) -> String {
@@ -35,6 +35,20 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, right: &[usize]) -> String
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
+}
+
+/// `1 entry`, `2 entries`.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// What a certainty means.
+pub fn certainty(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Observed => "observed",
+        Certainty::ChangedInGap => "changed-in-gap (it changed around that time, and nobody saw on which side of it)",
+        Certainty::Unknown => "unknown (nobody looked then, nor since)",
+    }
 }
 
 /// The sign and the key of an object that differs, with its label.
@@ -98,10 +112,11 @@ pub fn links(paint: Paint, changes: &[LinkChange], label: impl Fn(&str) -> Optio
 pub fn basis(bases: &[&Basis]) -> String {
     let captures: Vec<String> = bases.iter().map(|basis| capture(&basis.instant.capture)).collect();
     let mut parts = vec![format!("basis: capture {}", captures.join(" to "))];
+    let asked: Vec<String> = bases.iter().filter_map(|basis| basis.instant.asked.map(time)).collect();
+    if !asked.is_empty() {
+        parts.push(format!("asked for {}", asked.join(" to ")));
+    }
     for basis in bases {
-        if let Some(asked) = basis.instant.asked {
-            parts.push(format!("asked for {}", time(asked)));
-        }
         if basis.is_late() {
             parts.push("nothing was captured since".to_owned());
         }

@@ -56,9 +56,13 @@ fn to_json(answer: &Answer) -> String {
 async fn print(archive: &Archive, answer: &Answer, session: &mut Session<'_>) -> Result<(), Failure> {
     let paint = session.paint();
     let instant = &answer.basis.instant;
-    let label = answer.content.as_ref().and_then(label_of).map_or(String::new(), |label| format!("  {label:?}"));
+    let label = match &answer.content {
+        Some(content) => label_of(content),
+        None => archive.label(&answer.key, instant.capture.seq).await?,
+    };
+    let label = label.map_or(String::new(), |label| format!("  {label:?}"));
     session.console.line(format!("{}{label}", paint.bold(&answer.key)))?;
-    let certainty = answer.certainty.as_str();
+    let certainty = render::certainty(answer.certainty);
     let since = answer.since.as_ref().map_or("no capture before".to_owned(), render::capture);
     let state = match (answer.content.is_some(), answer.since.is_some()) {
         (true, _) => format!("as it is since {since}"),

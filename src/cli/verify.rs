@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::console::Progress;
 use super::failure::{Ended, Failure, Kind};
 use super::session::{Session, check_tenant};
-use super::{json, state};
+use super::{json, render, state};
 use crate::archive::entry::{Entry, entry_name};
 use crate::archive::note::{SignedCheckpoint, Verifier};
 use crate::archive::verify::{Finding, Options, Report, Severity, verify};
@@ -132,11 +132,15 @@ fn print(report: &Report, options: &Options, session: &mut Session<'_>) -> Resul
     }
     explain(report, session)?;
     let checked = &report.checked;
-    let deep = if options.deep { format!(", {} state roots", checked.roots) } else { String::new() };
-    let summary = format!(
-        "checked {} entries, {} checkpoints, {} packs ({} bytes){deep}",
-        checked.entries, checked.checkpoints, checked.packs, checked.bytes
-    );
+    let mut counts = vec![
+        render::count(checked.entries, "entry", "entries"),
+        render::count(checked.checkpoints, "checkpoint", "checkpoints"),
+        format!("{} ({} bytes)", render::count(checked.packs, "pack", "packs"), checked.bytes),
+    ];
+    if options.deep {
+        counts.push(render::count(checked.roots, "state root", "state roots"));
+    }
+    let summary = format!("checked {}", counts.join(", "));
     session.console.line(summary)?;
     let count = report.findings.iter().filter(|finding| finding.severity == Severity::Finding).count();
     let verdict = match count {

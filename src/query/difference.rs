@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::{Archive, Instant, QueryError, comparable, label_of};
-use crate::archive::line::Content;
-use crate::archive::reader::read_pack;
+use crate::archive::line::{Content, InvalidLine};
+use crate::archive::reader::{ReadError, read_pack};
 use crate::canonical::Key;
 use crate::diff::{self, Change, LinkChange, PropertyChange};
 use crate::hash::Hash;
-use crate::index::{IndexError, VersionKind};
+use crate::index::{IndexError, Version, VersionKind};
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,11 +85,16 @@ impl Archive {
             next = self.view().capture_after(capture.seq)?;
         }
         let mut keys = BTreeSet::new();
-        if readable {
-            for seq in between {
-                self.keys_changed_at(seq, scope, &mut keys).await?;
+        for seq in between {
+            if readable {
+                readable = match self.keys_changed_at(seq, scope, &mut keys).await {
+                    // Which keys changed the index knows too, only slower; content from that pack still fails.
+                    Err(QueryError::Read(error)) if !is_transient(&error) => false,
+                    other => other.map(|()| true)?,
+                };
             }
-        } else {
+        }
+        if !readable {
             self.view().each_key(scope.collection.as_deref(), |key, _| {
                 keys.insert(key);
                 Ok::<_, IndexError>(ControlFlow::Continue(()))
@@ -113,8 +118,8 @@ impl Archive {
         }
         match damaged {
             Some(name) => {
-                let source = crate::archive::line::InvalidLine::Form;
-                Err(crate::archive::reader::ReadError::Line { name, source }.into())
+                let source = InvalidLine::Form;
+                Err(ReadError::Line { name, source }.into())
             }
             None => Ok(()),
         }
@@ -123,7 +128,7 @@ impl Archive {
     /// What differs in one key; content is read only where the index knows that it differs.
     async fn compare(&self, key: &Key, id: u32, from: u64, to: u64) -> Result<Option<Difference>, QueryError> {
         let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
-        let hash = |version: Option<crate::index::Version>| {
+        let hash = |version: Option<Version>| {
             version.filter(|version| version.kind != VersionKind::Removed).map_or(Hash::ZERO, |version| version.content)
         };
         let (old_links, new_links) = (self.links_at(id, from)?, self.links_at(id, to)?);
@@ -147,12 +152,17 @@ impl Archive {
         Ok(change.map(|change| Difference { key: key.clone(), label, change, properties, links }))
     }
 
-    async fn read(&self, key: &Key, version: Option<crate::index::Version>) -> Result<Option<Content>, QueryError> {
+    async fn read(&self, key: &Key, version: Option<Version>) -> Result<Option<Content>, QueryError> {
         match version {
             Some(version) => self.content(key, &version).await,
             None => Ok(None),
         }
     }
+}
+
+/// Whether reading again may help.
+fn is_transient(error: &ReadError) -> bool {
+    matches!(error, ReadError::Store { source, .. } if source.is_transient())
 }
 
 /// The key of a line; keys need no escapes, so it ends at the next quote.

@@ -1,0 +1,202 @@
+//! How certain answers are, what they rest on, and what a damaged archive still answers.
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use support::*;
+use tenure::archive::entry::{Coverage, Status};
+use tenure::query::{Archive, Certainty, Moment, Notice, QueryError, Scope};
+use tenure::store::{FilesystemStore, MemoryStore, Store};
+
+const NOW: &str = "2026-08-03T00:00:00Z";
+
+fn user(status: Status) -> Vec<Coverage> {
+    vec![row("user", None, status, None)]
+}
+
+fn rolling(oldest: u64) -> Vec<Coverage> {
+    vec![Coverage { oldest: Some(oldest), ..row("user", None, Status::Rolling, None) }]
+}
+
+/// What capture number 1, 2 … says: its hour, its changes, its coverage.
+type Story = Vec<(&'static str, Vec<(&'static str, tenure::archive::line::Change)>, Vec<Coverage>)>;
+
+async fn tell(store: Arc<dyn Store>, story: Story) -> ArchiveBuilder {
+    let mut builder = ArchiveBuilder::new(store, "t", at("2026-08-01T00:00:00Z")).await;
+    for (hour, changes, cover) in story {
+        let changes = changes.into_iter().map(|(name, change)| (key(name), change)).collect();
+        builder.capture(at(&format!("2026-08-{hour}:00:00Z")), changes, cover).await;
+    }
+    builder
+}
+
+async fn open(story: Story) -> (Archive, tempfile::TempDir) {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    tell(store.clone(), story).await;
+    let directory = tempfile::tempdir().unwrap();
+    let archive = Archive::open(store, directory.path(), |notice| panic!("{notice:?}"), |_, _| ()).await.unwrap();
+    (archive, directory)
+}
+
+async fn certainty(archive: &Archive, name: &str, time: &str) -> Certainty {
+    let now: Timestamp = at(NOW);
+    let instant = archive.at(&Moment::parse(time, now).unwrap(), now).unwrap();
+    let id = archive.view().id(&key(name)).unwrap().unwrap();
+    archive.as_of(&key(name), id, &instant).await.unwrap().certainty
+}
+
+/// Content that was read later without a change was so before, whatever the capture itself saw; what changed after a
+/// time in which nobody looked may have changed at any moment of it.
+#[tokio::test]
+async fn certainty_follows_coverage_and_the_next_change() {
+    let changed = |q| {
+        let mut change = put(r#"{"n":2}"#);
+        change.content.as_mut().unwrap().1 = Some(q);
+        change
+    };
+    let (archive, _directory) = open(vec![
+        ("01T01", vec![("user/a", put(r#"{"n":1}"#)), ("user/b", put(r#"{"n":1}"#))], user(Status::Complete)),
+        ("01T02", vec![], user(Status::Carried)),
+        ("01T03", vec![], user(Status::Partial)),
+        ("01T04", vec![("user/a", changed(1))], user(Status::Complete)),
+        ("01T05", vec![], user(Status::Carried)),
+    ])
+    .await;
+    let check = async |name: &str, time: &str, expected: Certainty| {
+        assert_eq!(certainty(&archive, name, time).await, expected, "{name} at {time}");
+    };
+    check("user/a", "#1", Certainty::Observed).await;
+    check("user/a", "#2", Certainty::ChangedInGap).await;
+    check("user/a", "#3", Certainty::ChangedInGap).await;
+    check("user/a", "#4", Certainty::Observed).await;
+    check("user/b", "#2", Certainty::Observed).await;
+    // Nobody looked since.
+    check("user/b", "#5", Certainty::Unknown).await;
+    check("user/a", "#5", Certainty::Unknown).await;
+}
+
+#[tokio::test]
+async fn a_rolling_read_is_certain_from_its_oldest_part_on() {
+    let (archive, _directory) = open(vec![
+        ("01T01", vec![("user/a", put(r#"{"n":1}"#))], user(Status::Complete)),
+        ("01T02", vec![], rolling(1)),
+        ("01T03", vec![], rolling(2)),
+        ("01T04", vec![], rolling(2)),
+    ])
+    .await;
+    assert_eq!(certainty(&archive, "user/a", "#2").await, Certainty::Observed);
+    assert_eq!(certainty(&archive, "user/a", "#3").await, Certainty::Unknown);
+}
+
+/// The time asked for lies in a wide gap, or long after the last capture.
+#[tokio::test]
+async fn gaps_between_captures_are_told() {
+    let (archive, _directory) = open(vec![
+        ("01T01", vec![("user/a", put(r#"{"n":1}"#)), ("user/b", put(r#"{"n":1}"#))], user(Status::Complete)),
+        ("01T09", vec![("user/a", put(r#"{"n":2}"#))], user(Status::Complete)),
+    ])
+    .await;
+    assert_eq!(certainty(&archive, "user/a", "2026-08-01T01:00Z").await, Certainty::Observed);
+    assert_eq!(certainty(&archive, "user/a", "2026-08-01T05:00Z").await, Certainty::ChangedInGap);
+    assert_eq!(certainty(&archive, "user/b", "2026-08-01T05:00Z").await, Certainty::Observed);
+    assert_eq!(certainty(&archive, "user/b", "2026-08-01T10:00Z").await, Certainty::Observed);
+    assert_eq!(certainty(&archive, "user/b", "2026-08-01T11:00Z").await, Certainty::Unknown);
+    let now = at(NOW);
+    let late = archive.at(&Moment::parse("2026-08-02", now).unwrap(), now).unwrap();
+    assert!(archive.basis(&late, Some("user")).await.unwrap().is_incomplete());
+    // A collection without a row was never read.
+    let head = archive.at(&Moment::Head, now).unwrap();
+    assert!(archive.basis(&head, Some("group")).await.unwrap().gaps[0].status.is_none());
+}
+
+/// A lost pack takes away what it held and nothing else: earlier captures answer, later ones after the next base.
+#[tokio::test]
+async fn what_a_lost_pack_does_not_hold_stays_answerable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("archive");
+    let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&path));
+    let mut builder = tell(
+        store.clone(),
+        vec![
+            ("29T01", vec![("user/a", put(r#"{"n":1}"#)), ("user/b", put(r#"{"n":1}"#))], user(Status::Complete)),
+            ("29T02", vec![("user/a", put(r#"{"n":2}"#))], user(Status::Complete)),
+            ("29T03", vec![("user/b", put(r#"{"n":3}"#))], user(Status::Complete)),
+        ],
+    )
+    .await;
+    builder.capture(at("2026-09-01T00:00:00Z"), [(key("user/b"), remove())].into(), user(Status::Complete)).await;
+    let folder = path.join("2026-08/s/0000000001");
+    let lost = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    std::fs::remove_file(lost.into_iter().find(|path| path.display().to_string().contains("0000000002-d")).unwrap())
+        .unwrap();
+
+    let mut notices = Vec::new();
+    let index = directory.path().join("index");
+    let archive = Archive::open(store, &index, |notice| notices.push(notice), |_, _| ()).await.unwrap();
+    assert_eq!(notices, [Notice::Unknown { captures: vec![2, 3] }]);
+    let at = |seq| archive.at(&Moment::Capture(seq), at("2026-10-01T00:00:00Z")).unwrap();
+    let show = async |name: &str, seq| {
+        let id = archive.view().id(&key(name)).unwrap().unwrap();
+        archive.as_of(&key(name), id, &at(seq)).await.unwrap()
+    };
+    assert_eq!(show("user/a", 1).await.certainty, Certainty::Observed);
+    assert_eq!(show("user/a", 3).await.certainty, Certainty::Unknown);
+    assert!(show("user/a", 3).await.basis.is_incomplete());
+    let after = show("user/a", 4).await;
+    assert_eq!((after.content, after.certainty), (put(r#"{"n":2}"#).content.map(content), Certainty::Observed));
+    let mut found = Vec::new();
+    archive
+        .difference(&at(1), &at(4), &Scope::default(), |difference| {
+            found.push(difference.key.to_string());
+            Ok(ControlFlow::Continue(()))
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, ["user/a", "user/b"]);
+}
+
+fn content(change: (tenure::archive::line::ContentChange, Option<u64>)) -> tenure::archive::line::Content {
+    match change.0 {
+        tenure::archive::line::ContentChange::Put(content) => content,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A pack damaged after it was indexed: which keys differ the index still tells, what they hold it can't.
+#[tokio::test]
+async fn content_that_is_not_what_was_indexed_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("archive");
+    let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&path));
+    let story = vec![
+        ("29T01", vec![("user/a", put(r#"{"n":1}"#))], user(Status::Complete)),
+        ("29T02", vec![("user/a", put(r#"{"n":2}"#))], user(Status::Complete)),
+    ];
+    tell(store.clone(), story).await;
+    let index = directory.path().join("index");
+    let archive = Archive::open(store, &index, |_| (), |_, _| ()).await.unwrap();
+    let folder = path.join("2026-08/s/0000000001");
+    let pack = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.into_iter().find(|path| path.display().to_string().contains("0000000002-d")).unwrap();
+    // Another line of the same length, soundly compressed: only its hash tells.
+    let name = pack.file_name().unwrap().to_str().unwrap().to_owned();
+    let place = tenure::archive::pack::Place { container: "2026-08".into(), segment: 1, seq: 2 };
+    let other = tenure::archive::pack::write(
+        &place,
+        tenure::archive::pack::Kind::Delta,
+        b"{\"k\":\"user/a\",\"c\":{\"n\":9}}\n",
+    );
+    std::fs::remove_file(&pack).unwrap();
+    std::fs::write(pack.with_file_name(name), &other[0].file).unwrap();
+
+    let at = |seq| archive.at(&Moment::Capture(seq), at(NOW)).unwrap();
+    let id = archive.view().id(&key("user/a")).unwrap().unwrap();
+    let refused = archive.as_of(&key("user/a"), id, &at(2)).await.unwrap_err();
+    assert!(matches!(refused, QueryError::Content { seq: 2, .. }), "{refused}");
+    assert!(refused.is_integrity());
+    let refused = archive.difference(&at(1), &at(2), &Scope::default(), |_| Ok(ControlFlow::Continue(()))).await;
+    assert!(refused.is_err_and(|error| error.is_integrity()));
+}
