@@ -292,12 +292,14 @@ impl Gatherer<'_> {
         phase: Phase,
         read: impl AsyncFnOnce(&Reader, collect::Sink) -> Outcome,
     ) -> Result<Outcome, CaptureError> {
-        let (sender, mut receiver) = mpsc::channel(PAGES_WAITING);
+        let (sender, mut receiver) = mpsc::channel::<Vec<Sighting>>(PAGES_WAITING);
         let reader = self.reader;
+        let watch = &self.request.watch;
         let out = &mut self.out;
         let consume = async {
             let mut result = Ok(());
             while let Some(page) = receiver.recv().await {
+                watch.tell(collection, page.len() as u64);
                 for sighting in page {
                     if result.is_ok() {
                         result = out.take(collection, parent, phase, sighting);

@@ -350,13 +350,14 @@ impl Merger<'_> {
                 self.child_q.extend(now.keys().map(|target| (target.clone(), q)));
             }
             if gone {
-                // A removal that follows from the parent's is a part of the row that was seen.
+                // A removal that follows from the parent's was seen, though the row was not read.
                 for (collection, relation) in [(child, None), (name, Some(relation.name))] {
-                    if let Some(row) = self.out.rows.get_mut(collection, relation)
-                        && !row.st.permits_changes()
-                    {
-                        row.st = Status::Rolling;
-                        row.oldest = row.oldest.or(self.last_seq);
+                    if let Some(row) = self.out.rows.get_mut(collection, relation) {
+                        row.st = match row.st {
+                            Status::NotDue => Status::Rolling,
+                            Status::Carried | Status::Absent => Status::Partial,
+                            other => other,
+                        };
                     }
                 }
             }
@@ -496,7 +497,12 @@ impl Merger<'_> {
                 continue;
             }
             let by_list = row.how.as_deref() == Some("whole");
-            let reconciled = self.reconciled.contains(name.0.as_str()) && row.missed.is_none_or(|_| true);
+            // A relation with one target at most is not read whole, not even then.
+            let single = name.1.as_deref().is_some_and(|relation| {
+                let recipe = crate::collect::find(&name.0);
+                recipe.and_then(|recipe| recipe.relation(relation)).is_some_and(|relation| relation.single)
+            });
+            let reconciled = self.reconciled.contains(name.0.as_str()) && !single;
             let is_first = self.out.last.is_none();
             let whole = by_list || reconciled || is_first;
             self.out.update.rows.insert(rows::text(name), (Some(1), whole.then_some(1)));

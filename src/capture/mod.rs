@@ -79,9 +79,34 @@ impl From<WalkError> for CaptureError {
     }
 }
 
+/// Hears of every page that was read: the collection, and how many sightings it brought.
+#[derive(Clone, Default)]
+pub struct Watch(Option<Arc<dyn Fn(&str, u64) + Send + Sync>>);
+
+impl Watch {
+    /// Calls `hear` for every page.
+    pub fn new(hear: impl Fn(&str, u64) + Send + Sync + 'static) -> Watch {
+        Watch(Some(Arc::new(hear)))
+    }
+
+    fn tell(&self, collection: &str, sightings: u64) {
+        if let Some(hear) = &self.0 {
+            hear(collection, sightings);
+        }
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Watch(…)" } else { "Watch" })
+    }
+}
+
 /// What a capture is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// Who hears of progress.
+    pub watch: Watch,
     /// The slot that it fills; `None` by hand.
     pub slot: Option<Timestamp>,
     /// Read every collection whole and prove that the feeds missed nothing.
@@ -242,8 +267,14 @@ impl Capturer {
         let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
         let committed = commit::commit(&mut self.appender, &view, &self.lines, &*self.clock, merged, times).await?;
         drop(view);
-        self.progress.write(committed.0.body.seq, &committed.1)?;
-        self.index.catch_up(self.lines.store(), |_, _| ()).await?;
-        Ok(committed.0)
+        let (mut committed, update) = committed;
+        // Committed. What fails from here on costs the next run some work and must not look like a failed capture.
+        if let Err(error) = self.progress.write(committed.body.seq, &update) {
+            committed.troubles.push(("local state".to_owned(), error.to_string()));
+        }
+        if let Err(error) = self.index.catch_up(self.lines.store(), |_, _| ()).await {
+            committed.troubles.push(("index".to_owned(), error.to_string()));
+        }
+        Ok(committed)
     }
 }

@@ -5,12 +5,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::console::Spinner;
 use super::failure::{Ended, Failure, Kind};
 use super::session::{Place, Session};
 use super::state;
 use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
-use crate::capture::{CaptureError, Capturer, Committed, Options, Progress, Request};
+use crate::capture::{CaptureError, Capturer, Committed, Options, Progress, Request, Watch};
 use crate::clock::Clock;
 use crate::collect;
 use crate::config::Config;
@@ -35,10 +36,21 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     drop(session.archive(None).await?);
     let Place { config, store } = place;
     let mut capturer = open(&config, store.clone(), session.clock.clone()).await?;
-    let request = Request { slot: None, reconcile: arguments.reconcile, accept_removals: arguments.accept_removals };
-    let committed = capturer.capture(&request).await.map_err(Failure::from)?;
-    if let Some(head) = capturer.remembered() {
-        state::remember_head(&config.state_path, &head)?;
+    let spinner = Arc::new(Spinner::new(&session.console));
+    let watch = Watch::new({
+        let spinner = spinner.clone();
+        move |collection, seen| spinner.tell(collection, seen)
+    });
+    let Arguments { reconcile, accept_removals } = arguments;
+    let request = Request { watch, slot: None, reconcile, accept_removals };
+    let committed = capturer.capture(&request).await;
+    spinner.clear();
+    let committed = committed?;
+    if let Some(head) = capturer.remembered()
+        && let Err(failure) = state::remember_head(&config.state_path, &head)
+    {
+        // The capture is committed; only the next look at a cut-off log knows less.
+        session.warn(&failure.error.to_string());
     }
     if session.globals.json {
         let file = store.get(&entry_name(committed.body.seq)).await?;

@@ -95,6 +95,40 @@ impl Drop for Progress {
     }
 }
 
+/// Work of unknown length: what it is at, on a terminal; nothing anywhere else.
+#[derive(Debug)]
+pub struct Spinner {
+    bar: Option<indicatif::ProgressBar>,
+    seen: std::sync::Mutex<(String, u64)>,
+}
+
+impl Spinner {
+    /// A spinner, where a person sees it.
+    pub fn new(console: &Console<'_>) -> Spinner {
+        let bar = console.err_is_terminal.then(indicatif::ProgressBar::new_spinner);
+        Spinner { bar, seen: std::sync::Mutex::default() }
+    }
+
+    /// `count` more of `what`.
+    pub fn tell(&self, what: &str, count: u64) {
+        let Some(bar) = &self.bar else { return };
+        let mut seen = self.seen.lock().expect("no code panics while it holds the count");
+        if seen.0 != what {
+            *seen = (what.to_owned(), 0);
+        }
+        seen.1 += count;
+        bar.set_message(format!("reading {what}: {}", seen.1));
+        bar.tick();
+    }
+
+    /// Ends it without a trace.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Console<'_> {
     /// Writes a line of an answer.
     ///
