@@ -169,7 +169,7 @@ impl Capturer {
         options: Options,
     ) -> Result<Capturer, CaptureError> {
         let appender = Appender::open(store.clone(), signer, remembered).await?;
-        index.catch_up(&store, |_, _| ()).await?;
+        catch_up(&index, &store).await?;
         let lines = LineReader::new(store);
         Ok(Capturer { clock, reader, options, appender, index, progress, lines })
     }
@@ -207,7 +207,7 @@ impl Capturer {
     pub async fn capture(&mut self, request: &Request) -> Result<Committed, CaptureError> {
         for _ in 0..TRIES {
             self.appender.catch_up().await?;
-            self.index.catch_up(self.lines.store(), |_, _| ()).await?;
+            catch_up(&self.index, self.lines.store()).await?;
             let last_slot = self.appender.walker().last().last_slot;
             if let Some(slot) = request.slot
                 && last_slot.is_some_and(|last| last >= slot)
@@ -239,7 +239,21 @@ impl Capturer {
         let committed = commit::commit(&mut self.appender, &view, &self.lines, &*self.clock, merged, times).await?;
         drop(view);
         self.progress.write(committed.0.body.seq, &committed.1)?;
-        self.index.catch_up(self.lines.store(), |_, _| ()).await?;
+        catch_up(&self.index, self.lines.store()).await?;
         Ok(committed.0)
     }
+}
+
+/// Brings the index to the head; one that can't get there is built again.
+async fn catch_up(index: &Index, store: &Arc<dyn Store>) -> Result<(), IndexError> {
+    match index.catch_up(store, |_, _| ()).await {
+        Err(error @ (IndexError::Mismatch { .. } | IndexError::Damaged { .. } | IndexError::Key(_))) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the index is built again");
+            index.rebuild(store, |_, _| ()).await?;
+        }
+        other => {
+            other?;
+        }
+    }
+    Ok(())
 }
