@@ -15,6 +15,7 @@ Reading order: `Verifier.run` at the end of part 7 names the steps; the parts be
 import argparse
 import base64
 import binascii
+import datetime
 import hashlib
 import json
 import os
@@ -35,6 +36,15 @@ class Unreadable(Exception):
 
 class Malformed(ValueError):
     """Some bytes don't have the form that format.md gives them; the text says which rule."""
+
+
+def month_of(doc):
+    """The month that decides about segments: of the slot, else of t0 as the service's clock corrects it (section 6)."""
+    if "slot" in doc:
+        return doc["slot"][:7]
+    t0, skew = datetime.datetime.strptime(doc["t0"], "%Y-%m-%dT%H:%M:%S.%fZ"), doc.get("skew_ms", 0)
+    corrected = t0 + datetime.timedelta(milliseconds=skew if abs(skew) > 300_000 else 0)
+    return corrected.strftime("%Y-%m")
 
 
 class Finding(NamedTuple):
@@ -1218,12 +1228,14 @@ class Verifier:
         opens = doc["segment"] == doc["seq"]
         if opens != isinstance(doc.get("base"), dict):
             yield "opens a segment without a base, or has a base without opening one"
-        if opens and doc["container"] != moment[:7]:
-            yield "the container is not the month of the capture that opens the segment"
         if before is not None:
-            due = before.get("segment") is None or moment[:7] > before["container"]
-            if opens != due:
-                yield "a segment should open here" if due else "no segment should open here"
+            month, segment = month_of(doc), before.get("segment")
+            known = segment is not None and segment < len(self.status) and self.status[segment] == "good"
+            opened = month_of(self.entries[segment].doc) if known else before.get("container")
+            if not opens and (opened is None or month > opened):
+                yield "a segment should open here"
+            if opens and not (before.get("container") or "") <= doc["container"] <= month:
+                yield "the container is none of the past ones"
             if not opens and (doc["segment"], doc["container"]) != (before.get("segment"), before.get("container")):
                 yield "segment or container is not that of the entry before"
 

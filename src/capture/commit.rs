@@ -37,11 +37,18 @@ async fn opens_segment(last: &Body, lines: &LineReader, at: Timestamp) -> Result
     let Some(segment) = last.segment else { return Ok(true) };
     let opening = Entry::parse(&lines.store().get(&entry_name(segment)).await?).ok().map(|entry| entry.body);
     // Where the opening entry can't be read any more its container still tells the month, or an earlier one.
-    let opened = match opening.and_then(|body| body.slot.or(body.t0)) {
+    let opened = match opening.map(|body| body.query_time()) {
         Some(opened) => month(opened),
         None => last.container.clone().unwrap_or_default(),
     };
     Ok(month(at) > opened)
+}
+
+/// The state that the index holds where entries after it are lost.
+async fn last_known_state(view: &View, lines: &LineReader) -> Result<StateSummary, CaptureError> {
+    let Some(capture) = view.last_known_capture()? else { return Ok(StateSummary::default()) };
+    let file = lines.store().get(&entry_name(capture.seq)).await?;
+    Ok(Entry::parse(&file).map_or_else(|_| StateSummary::default(), |entry| entry.body.state))
 }
 
 /// Writes the packs and commits the entry.
@@ -54,11 +61,17 @@ pub(super) async fn commit(
     times: Times,
 ) -> Result<(Committed, Update), CaptureError> {
     let mut body = appender.draft("capture", times.t0)?;
-    let at = times.slot.unwrap_or(times.t0);
+    (body.slot, body.t0, body.skew_ms) = (times.slot, Some(times.t0), Some(times.skew_ms));
+    // A clock that is a year ahead would open a segment that no month ever ends.
+    let at = body.query_time();
     let first = body.segment.is_none();
-    let opens = opens_segment(&body, lines, at).await?;
+    let next_month = opens_segment(&body, lines, at).await?;
+    let is_known = view.is_state_known()?;
+    let opens = next_month || !is_known;
     if opens {
         body.segment = Some(body.seq);
+    }
+    if next_month {
         body.container = Some(month(at));
     }
     let place = Place {
@@ -66,7 +79,7 @@ pub(super) async fn commit(
         segment: body.segment.expect("set when the first segment was opened"),
         seq: body.seq,
     };
-    let before = body.state.clone();
+    let before = if is_known { body.state.clone() } else { last_known_state(view, lines).await? };
     let changes: Vec<Leaf> = merged.leaves.iter().map(|(key, _, after)| (*key, *after)).collect();
     let state = StateSummary {
         root: view.root_with(&changes)?,
@@ -98,12 +111,9 @@ pub(super) async fn commit(
     body.packs = Some(packs);
     body.state = state;
     body.run = Some(uuid::Uuid::new_v4().to_string());
-    body.slot = times.slot;
     body.last_slot = times.slot.or(body.last_slot);
-    body.t0 = Some(times.t0);
     body.t1 = Some(clock.now());
     body.committed = clock.now();
-    body.skew_ms = Some(times.skew_ms);
     body.canon = Some(u64::from(model::LISTS_VERSION));
     body.facets = Some(u64::from(model::LISTS_VERSION));
     body.cover = Some(std::mem::take(&mut merged.rows).into_cover());

@@ -64,6 +64,8 @@ struct Gatherer<'a> {
     progress: &'a Progress,
     options: &'a Options,
     request: &'a Request,
+    /// Whether what the tenant is compared with is the state at the head.
+    is_known: bool,
     out: Gathered,
 }
 
@@ -87,7 +89,8 @@ pub(super) async fn gather(
         reconciled: BTreeSet::new(),
         last_seq,
     };
-    let mut gatherer = Gatherer { reader, view, progress, options, request, out };
+    let is_known = view.is_state_known()?;
+    let mut gatherer = Gatherer { reader, view, progress, options, request, is_known, out };
     for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none()) {
         gatherer.collection(recipe).await?;
     }
@@ -117,7 +120,11 @@ impl Gatherer<'_> {
             self.record(name, None, "whole", &outcome);
             return Ok(());
         }
-        let token = self.progress.token(name, self.out.last_seq)?;
+        // Where the head is unknown, what the feed tells since doesn't bring it back: only a full round does.
+        let token = match self.is_known {
+            true => self.progress.token(name, self.out.last_seq)?,
+            false => None,
+        };
         let begins = token.is_none();
         let first = self.feed(recipe, Phase::First, token.as_deref()).await?;
         self.out.collections.get_mut(name).expect("inserted above").first_full = first.full;
@@ -260,7 +267,7 @@ impl Gatherer<'_> {
         let never = self.progress.row(&row)?.0.is_none();
         let changed = self.out.collections.get(collection).map(|seenness| &seenness.sources);
         let mut sources: BTreeSet<Key> = BTreeSet::new();
-        if self.request.reconcile || never {
+        if self.request.reconcile || never || !self.is_known {
             sources = all.clone();
         } else {
             let share = (all.len() as u64).div_ceil(self.options.sweep_captures.max(1)) as usize;

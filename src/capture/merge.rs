@@ -133,6 +133,8 @@ struct Merger<'a> {
     request: &'a Request,
     last_seq: Option<u64>,
     first_seq: Option<u64>,
+    /// The capture whose state the index holds, where that isn't the last one.
+    known_until: Option<u64>,
     reconciled: BTreeSet<&'static str>,
     /// By collection: children whose parent no longer has them, with the `q` of that.
     lapsed: BTreeMap<&'static str, BTreeMap<Key, Option<u64>>>,
@@ -180,6 +182,10 @@ pub(super) async fn merge(
         request,
         last_seq,
         first_seq: view.capture_after(0)?.map(|capture| capture.seq),
+        known_until: match view.is_state_known()? {
+            true => None,
+            false => Some(view.last_known_capture()?.map_or(0, |capture| capture.seq)),
+        },
         reconciled,
         lapsed: BTreeMap::new(),
         child_q: BTreeMap::new(),
@@ -394,6 +400,12 @@ impl Merger<'_> {
                 (false, false) => self.source_q(name, relation, key, prior),
             };
             read.links.insert(relation.clone(), q);
+        }
+        // What was read after that is lost with the entries that said so.
+        if let Some(known) = self.known_until {
+            let earlier = |q: &mut Option<u64>| *q = Some(q.map_or(known, |q| q.min(known)));
+            earlier(&mut read.content);
+            read.links.values_mut().for_each(earlier);
         }
         read
     }

@@ -194,7 +194,7 @@ impl Capturer {
         options: Options,
     ) -> Result<Capturer, CaptureError> {
         let appender = Appender::open(store.clone(), signer, remembered).await?;
-        index.catch_up(&store, |_, _| ()).await?;
+        catch_up(&index, &store).await?;
         let lines = LineReader::new(store);
         Ok(Capturer { clock, reader, options, appender, index, progress, lines })
     }
@@ -232,7 +232,7 @@ impl Capturer {
     pub async fn capture(&mut self, request: &Request) -> Result<Committed, CaptureError> {
         for _ in 0..TRIES {
             self.appender.catch_up().await?;
-            self.index.catch_up(self.lines.store(), |_, _| ()).await?;
+            catch_up(&self.index, self.lines.store()).await?;
             let last_slot = self.appender.walker().last().last_slot;
             if let Some(slot) = request.slot
                 && last_slot.is_some_and(|last| last >= slot)
@@ -255,10 +255,6 @@ impl Capturer {
         let reader = self.reader.until(deadline).metered();
         reader.check_token().await.map_err(CaptureError::Graph)?;
         let view = self.index.view()?;
-        if let Some(last) = view.last_capture()?.filter(|last| last.unknown) {
-            // Without the state before there is nothing to compare with; what is lost must be restored first.
-            return Err(IndexError::Unknown { seq: last.seq }.into());
-        }
         let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request).await?;
         if let Some(error) = gathered.nothing_read() {
             return Err(CaptureError::Graph(error));
@@ -272,9 +268,23 @@ impl Capturer {
         if let Err(error) = self.progress.write(committed.body.seq, &update) {
             committed.troubles.push(("local state".to_owned(), error.to_string()));
         }
-        if let Err(error) = self.index.catch_up(self.lines.store(), |_, _| ()).await {
+        if let Err(error) = catch_up(&self.index, self.lines.store()).await {
             committed.troubles.push(("index".to_owned(), error.to_string()));
         }
         Ok(committed)
     }
+}
+
+/// Brings the index to the head; one that can't get there is built again.
+async fn catch_up(index: &Index, store: &Arc<dyn Store>) -> Result<(), IndexError> {
+    match index.catch_up(store, |_, _| ()).await {
+        Err(error @ (IndexError::Mismatch { .. } | IndexError::Damaged { .. } | IndexError::Key(_))) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the index is built again");
+            index.rebuild(store, |_, _| ()).await?;
+        }
+        other => {
+            other?;
+        }
+    }
+    Ok(())
 }

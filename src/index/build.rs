@@ -75,7 +75,7 @@ impl Index {
                 (saved.walker().ok_or_else(|| damaged("a damaged position"))?, None)
             }
             saved => {
-                outcome.restarted = saved.is_some();
+                outcome.restarted = saved.is_some() || self.view()?.last_capture()?.is_some();
                 if outcome.restarted {
                     self.clear()?;
                 }
@@ -93,11 +93,25 @@ impl Index {
         }
     }
 
+    /// Throws everything away and reads the archive from its genesis entry: for an index that arrived at another state
+    /// than was signed, or that can't be read.
+    ///
+    /// # Errors
+    /// As [`Index::catch_up`].
+    pub async fn rebuild(
+        &self,
+        store: &Arc<dyn Store>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<CaughtUp, IndexError> {
+        self.clear()?;
+        let outcome = self.catch_up(store, progress).await?;
+        Ok(CaughtUp { restarted: true, ..outcome })
+    }
+
     fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
         let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         let meta = txn.open_table(META)?;
-        let Some(bytes) = meta.get("position")? else { return Ok(None) };
-        serde_json::from_slice(bytes.value()).map(Some).map_err(|_| damaged("a damaged position"))
+        read_position(meta.get("position")?)
     }
 
     fn is_unknown(&self) -> Result<bool, IndexError> {
@@ -202,6 +216,16 @@ impl Index {
         }
         txn.commit()?;
         Ok(())
+    }
+}
+
+/// The saved position; none where a leaf of the log is unknown, so that a walk must begin at the genesis entry.
+pub(super) fn read_position(
+    saved: Option<redb::AccessGuard<'_, &'static [u8]>>,
+) -> Result<Option<RememberedHead>, IndexError> {
+    match saved.as_ref().map(|bytes| bytes.value()) {
+        None | Some([]) => Ok(None),
+        Some(bytes) => serde_json::from_slice(bytes).map(Some).map_err(|_| damaged("a damaged position")),
     }
 }
 

@@ -160,8 +160,24 @@ impl View {
     /// # Errors
     /// [`IndexError::Damaged`], here and below.
     pub fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
-        let Some(bytes) = self.meta.get("position")? else { return Ok(None) };
-        serde_json::from_slice(bytes.value()).map(Some).map_err(|_| damaged("a damaged position"))
+        super::build::read_position(self.meta.get("position")?)
+    }
+
+    /// Whether this is the state at the head: not so after an entry or pack that is lost, until the next base.
+    pub fn is_state_known(&self) -> Result<bool, IndexError> {
+        Ok(self.meta.get("unknown")?.is_none_or(|bytes| bytes.value() != [1]))
+    }
+
+    /// The last capture whose state is known. Where it isn't the last one, its state is what this index holds.
+    pub fn last_known_capture(&self) -> Result<Option<CaptureRow>, IndexError> {
+        for row in self.captures.iter()?.rev() {
+            let (seq, row) = row?;
+            let row = read_capture_row(seq.value(), row.value())?;
+            if !row.unknown {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// The capture with number `seq`.

@@ -165,7 +165,7 @@ impl Founder<'_> {
             "Directory operators",
             "Keep users and groups",
             &operators,
-            &operators[..1],
+            &operators[..operators.len().min(1)],
         );
 
         let count = (users * 19 / 100).max(6);

@@ -196,12 +196,13 @@ class Writer:
 
     # ---- captures
 
-    def capture(self, key, slot, ops, cover, t0=None, gated=(), receipts=1, erased=(), note_key=None, months=True):
+    def capture(self, key, slot, ops, cover, t0=None, gated=(), receipts=1, erased=(), note_key=None, months=True,
+                container=None):
         moment = slot or t0
         opens = self.segment is None or (months and moment[:7] > self.container)
         first = self.segment is None
         if opens:
-            self.segment, self.container = self.seq, moment[:7]
+            self.segment, self.container = self.seq, container or moment[:7]
         before = {name: thing.value() for name, thing in self.things.items()}
         lines, counts, changes = self.apply(ops)
         after = {name: thing.value() for name, thing in self.things.items()}
@@ -814,7 +815,12 @@ def content_cases(c):
     w = c.at(13)
     w.container = "2026-01"  # so that it believes February to be new
     step_last(w)
-    c.add("segment-early", "A capture opens a segment within the month.", w, [finding("entry-inconsistent", entry(13))])
+    c.add("segment-early", "A capture opens a segment within the month, as one does that doesn't know the state before.",
+          w, [], exit=0)
+    w = c.at(13)
+    step_last(w, slot="2026-03-01T00:00:00.000Z", container="2026-04")
+    c.add("segment-container", "A capture opens a segment in a container that isn't due yet.", w,
+          [finding("entry-inconsistent", entry(13))])
 
     def renamed(name, says, change, expect_name):
         w = c.at(13)

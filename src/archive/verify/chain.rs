@@ -30,7 +30,9 @@ pub(super) async fn check(store: &dyn Store, options: &Options, report: &mut Rep
             Verdict::Good(entry) => {
                 // After a lost entry nobody knows what this one should inherit.
                 let before = entries.last_key_value().filter(|(last, _)| lost.range(**last..).next().is_none());
-                check_place(before.map(|(_, last): (_, &Entry)| &last.body), &entry.body, report);
+                let before = before.map(|(_, last): (_, &Entry)| &last.body);
+                let opening = before.and_then(|last| entries.get(&last.segment?)).map(|opening| &opening.body);
+                check_place(before, opening, &entry.body, report);
                 entries.insert(step.seq, Entry::clone(&entry));
             }
             Verdict::Void(fault) => voids.push((step.seq, fault)),
@@ -86,8 +88,8 @@ fn check_trust(genesis: &Entry, options: &Options, report: &mut Report) {
     }
 }
 
-/// What an entry says of slots, segment and state against the good entry before.
-fn check_place(previous: Option<&Body>, body: &Body, report: &mut Report) {
+/// What an entry says of slots, segment and state against the good entry before, and the one that opened the segment.
+fn check_place(previous: Option<&Body>, opening: Option<&Body>, body: &Body, report: &mut Report) {
     let Some(previous) = previous else { return };
     let name = entry_name(body.seq);
     let mut bad = |message: String| report.finding("entry-inconsistent", &name, body.seq, message);
@@ -122,19 +124,23 @@ fn check_place(previous: Option<&Body>, body: &Body, report: &mut Report) {
     if !opens && (body.segment != previous.segment || body.container != previous.container) {
         bad("changes the segment or container without opening one".to_owned());
     }
-    if let Some(moment) = body.slot.or(body.t0).filter(|_| body.is_capture()) {
-        let month = crate::clock::format_millis(moment)[..7].to_owned();
-        let due = previous.container.as_ref().is_none_or(|container| month > *container);
-        if due && !opens {
+    if body.is_capture() {
+        let month = month_of(body);
+        let opened = opening.map(month_of).or_else(|| previous.container.clone());
+        if opened.is_none_or(|opened| month > opened) && !opens {
             bad("should open a segment, being the first capture or of a later month, and has no base".to_owned());
         }
-        if opens && !due {
-            bad(format!("opens a segment, though {month} has one"));
-        }
-        if opens && body.container.as_ref() != Some(&month) {
-            bad(format!("opens a segment in another container than that of its month, {month}"));
+        // Earlier than due is no fault: a writer that doesn't know the state before begins anew. The container may be
+        // an older one, where the month's own was not provided, and never goes back.
+        if opens && !(previous.container.clone()..=Some(month.clone())).contains(&body.container) {
+            bad(format!("opens a segment of {month} in a container that is none of its past ones"));
         }
     }
+}
+
+/// The month (UTC) that decides about segments.
+fn month_of(body: &Body) -> String {
+    crate::clock::format_millis(body.query_time())[..7].to_owned()
 }
 
 /// Every revocation that counts: key id and the first number at which the key's signatures count no more.
