@@ -2,6 +2,7 @@
 """Write the golden archives: v0 (sound) and broken/* (overlays on it), from docs/format.md and nothing else.
 
     make.py                  write v0 and broken beside this file
+    make.py --example DIR    write the archive of the worked example in docs/format.md to DIR (stored as tests/golden/example)
     make.py --tiles DIR      write an archive of 520 entries with its tiles to DIR (not stored: the test makes it)
 
 A second writer, independent of Tenure's: it takes only JSON, hashing and curve arithmetic from docs/verify.py, and works
@@ -220,7 +221,8 @@ class Writer:
         if opens:
             stream = self.spoil("b", self.base_lines(erased))
             half = len(stream) * 2 // 3
-            base = {"packs": [self.pack("b", stream[:half], frames=2), self.pack("b", stream[half:])]}
+            parts = [self.pack("b", stream[:half], frames=2)] if half else []
+            base = {"packs": parts + [self.pack("b", stream[half:])]}
         others = [self.pack("g", list(gated))] if gated else []
         if receipts:
             others.append(self.pack("r", [jcs({
@@ -1022,7 +1024,20 @@ def tiles(folder):
     write_files(pathlib.Path(folder), w.files)
 
 
+def example(folder):
+    """The archive of the worked example in docs/format.md, section 12: one user, then a group-like user with a link."""
+    w = Writer()
+    w.genesis()
+    w.capture(A, "2026-08-01T13:00:00.000Z", [("put", "user/a", ("c", {"id": "a"}))], [{"c": "user", "st": "complete"}])
+    w.capture(A, "2026-08-01T14:00:00.000Z",
+              [("put", "user/b", ("c", {"id": "b"})), ("+", "user/b", "members", ["user/a"])],
+              [{"c": "user", "st": "complete"}, {"c": "user", "r": "members", "st": "complete"}])
+    write_files(pathlib.Path(folder), w.files)
+
+
 def main():
+    if sys.argv[1:2] == ["--example"] and len(sys.argv) == 3:
+        return example(sys.argv[2])
     if sys.argv[1:2] == ["--tiles"] and len(sys.argv) == 3:
         return tiles(sys.argv[2])
     cases = Cases()
