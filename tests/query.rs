@@ -89,6 +89,11 @@ async fn a_rolling_read_is_certain_from_its_oldest_part_on() {
     .await;
     assert_eq!(certainty(&archive, "user/a", "#2").await, Certainty::Observed);
     assert_eq!(certainty(&archive, "user/a", "#3").await, Certainty::Unknown);
+    // It was read at #2 or later: less than now, and all that is promised.
+    let instant = archive.at(&Moment::Head, at(NOW)).unwrap();
+    let id = archive.view().id(&key("user/a")).unwrap().unwrap();
+    let answer = archive.as_of(&key("user/a"), id, &instant).await.unwrap();
+    assert_eq!((answer.read_since(), answer.is_incomplete()), (Some(2), false));
 }
 
 /// The time asked for lies in a wide gap, or long after the last capture.

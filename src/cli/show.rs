@@ -48,6 +48,9 @@ fn to_json(answer: &Answer) -> String {
     let mut row = json::Object::new().text("key", &answer.key).text("at", json::time(instant.capture.time));
     row = row.number("seq", instant.capture.seq).text("certainty", answer.certainty.as_str());
     row = row.raw("since", &json::capture(answer.since.as_ref()));
+    if let Some(read) = answer.read_since() {
+        row = row.number("read_since", read);
+    }
     row = json::content(row, answer.content.as_ref());
     row = row.raw("links", &json::links(&answer.links, "target"));
     row.raw("incoming", &json::links(&answer.incoming, "source")).raw("basis", &json::basis(&answer.basis)).end()
@@ -62,7 +65,10 @@ async fn print(archive: &Archive, answer: &Answer, session: &mut Session<'_>) ->
     };
     let label = label.map_or(String::new(), |label| format!("  {label:?}"));
     session.console.line(format!("{}{label}", paint.bold(&answer.key)))?;
-    let certainty = render::certainty(answer.certainty);
+    let certainty = match answer.read_since() {
+        Some(read) => format!("last read at #{read} or later (read in turns)"),
+        None => render::certainty(answer.certainty).to_owned(),
+    };
     let since = answer.since.as_ref().map_or("no capture before".to_owned(), render::capture);
     let state = match (answer.content.is_some(), answer.since.is_some()) {
         (true, _) => format!("as it is since {since}"),

@@ -2,7 +2,8 @@
 //!
 //! Must never know: how an answer is shown.
 
-use super::{Archive, Basis, Certainty, Instant, QueryError};
+use super::{Archive, Basis, Certainty, Gap, Instant, QueryError};
+use crate::archive::entry::Status;
 use crate::archive::line::Content;
 use crate::canonical::Key;
 use crate::index::{CaptureRow, LinkRow};
@@ -45,10 +46,20 @@ impl Answer {
         self.content.is_some() || !self.links.is_empty()
     }
 
+    /// Where the collection is read in turns and it isn't certain that this object was read at the capture: the capture
+    /// at or after which it was. A change that happened since may not have been seen yet.
+    pub fn read_since(&self) -> Option<u64> {
+        let mine = |gap: &&Gap| gap.relation.is_none() && gap.facet.as_deref() == self.key.facet_name();
+        let gap = self.basis.gaps.iter().find(mine)?;
+        let oldest = gap.oldest.filter(|_| gap.status == Some(Status::Rolling))?;
+        let changed = self.since.map_or(0, |since| since.seq);
+        (self.certainty == Certainty::Unknown && !self.basis.is_late()).then_some(oldest.max(changed))
+    }
+
     /// Whether something that was asked about wasn't seen. Content that was read later without a change is certain,
-    /// whatever the capture itself saw.
+    /// whatever the capture itself saw; what is read in turns is as it should be.
     pub fn is_incomplete(&self) -> bool {
-        let content = self.certainty == Certainty::Unknown;
+        let content = self.certainty == Certainty::Unknown && self.read_since().is_none();
         let relations = self.basis.gaps.iter().any(|gap| gap.relation.is_some() && gap.is_incomplete());
         content || relations || self.basis.instant.capture.unknown
     }
