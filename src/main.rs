@@ -9,10 +9,13 @@ use tenure::clock::SystemClock;
 
 fn main() -> ExitCode {
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    // What nobody can be told in an answer: TENURE_LOG=debug shows more, in the syntax of tracing's filters.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().compact().init();
     let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
     let (out_is_terminal, err_is_terminal) = (stdout.is_terminal(), stderr.is_terminal());
     let mut out = std::io::BufWriter::new(stdout.lock());
-    let mut err = stderr.lock();
+    let mut err = stderr;
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let console = Console { out: &mut out, err: &mut err, out_is_terminal, err_is_terminal, colour };

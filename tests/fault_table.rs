@@ -49,7 +49,9 @@ async fn crash_at(world: &World, local: &TempDir, prefix: &str) {
     let at = log.lock().unwrap().iter().position(|(word, name)| *word == "create" && name.starts_with(prefix)).unwrap();
     let failing = FaultyStore::failing(Arc::new(world.store.clone()), at as u64, Fault::NotDone);
     let mut capturer = world.open_on(Arc::new(failing), local.path()).await.unwrap();
-    capturer.capture(&Request::default()).await.unwrap_err();
+    // Once the entry is committed, what fails is told beside the capture and is no failure of it.
+    let captured = capturer.capture(&Request::default()).await;
+    assert_eq!(captured.is_ok(), prefix == "log/k/", "{captured:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,8 +299,7 @@ async fn an_archive_that_lost_two_entries_in_a_row_is_captured_into_all_the_same
     for seq in [2, 3] {
         world.store.tamper(&entry_name(seq), None);
     }
-    let mut expected = BTreeSet::from([2, 3].map(|seq| ("entry-missing", entry_name(seq))));
-    expected.extend((3..=6).map(|size| ("checkpoint-bad", checkpoint_name(size))));
+    let expected = BTreeSet::from([2, 3].map(|seq| ("entry-missing", entry_name(seq))));
     for place in [local, machine()] {
         for _ in 0..2 {
             let mut capturer = world.open(&place).await;

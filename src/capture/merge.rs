@@ -264,7 +264,8 @@ impl Merger<'_> {
             let q = lapsed.copied();
             self.object(name, &key, &prior, verdict, q, &records, &mut section)?;
         }
-        let section = self.removals(name, inferred, present, section, scope.first_full)?;
+        let looked = scope.first_full || scope.whole == Some(true);
+        let section = self.removals(name, inferred, present, section, looked, scope.first_full)?;
         self.out.sections.insert(format!("{name}/"), section);
         Ok(())
     }
@@ -438,8 +439,13 @@ impl Merger<'_> {
         inferred: Vec<(Key, Known, Verdict)>,
         present: u64,
         mut section: Section,
+        looked: bool,
         first_full: bool,
     ) -> Result<Section, CaptureError> {
+        if !looked {
+            // Absence wasn't looked at: what is held back stays held back.
+            return Ok(section);
+        }
         let count = inferred.len() as u64;
         let held_before = self.progress.gated(name)?;
         let many = count > self.options.gate_minimum && count as f64 > present as f64 * self.options.gate_share;

@@ -131,8 +131,11 @@ fn write_configuration(directory: &Path, config: &Path, tenant: &Simulator) -> R
             1,
         );
     std::fs::write(config, text)?;
-    let mut secret = std::fs::File::create(directory.join("secret"))?;
-    secret.write_all(tenant.client_secret().as_bytes())?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(directory.join("secret"))?.write_all(tenant.client_secret().as_bytes())?;
     Ok(())
 }
 

@@ -193,7 +193,11 @@ impl Index {
                 tables.add_capture(&entry.body, work.unknown)?;
                 if work.unknown {
                     outcome.unknown.push(entry.body.seq);
-                    last = None;
+                    // What was folded before is known; the trie must hold it, or the next base would be compared with
+                    // leaves of keys that went meanwhile.
+                    if let Some(known) = last.take() {
+                        tables.settle(&known)?;
+                    }
                     continue;
                 }
                 for (line, place, pack) in work.lines {

@@ -66,6 +66,10 @@ impl Archive {
         if found.is_empty() {
             found = self.named(name, at).await?;
         }
+        // An object and what the bin shows of it have the same id; the object is what has a history.
+        let own: Vec<String> =
+            found.iter().filter(|(key, _)| !is_binned(key)).map(|(key, _)| key.id().to_owned()).collect();
+        found.retain(|(key, _)| !is_binned(key) || !own.iter().any(|id| id == key.id()));
         match found.len() {
             0 => Err(QueryError::NotFound { name: name.to_owned(), near: self.near(name, at).await? }),
             1 => Ok(found.remove(0)),
@@ -93,7 +97,13 @@ impl Archive {
                 ever.push((key, id));
             }
         }
-        Ok(if present.is_empty() { ever } else { present })
+        if present.iter().all(|(key, _)| is_binned(key)) {
+            // Only the bin shows the name now: the object that it was counts too. Without either, whoever ever had it.
+            let binned: Vec<String> = present.iter().map(|(key, _)| key.id().to_owned()).collect();
+            ever.retain(|(key, _)| binned.is_empty() || binned.iter().any(|id| id == key.id()));
+            present.extend(ever);
+        }
+        Ok(present)
     }
 
     /// Objects whose name contains `text`, letter case apart, sorted by key: names at `at`, or at any time known.
@@ -211,6 +221,11 @@ impl Archive {
 }
 
 /// The names of content, in lower case.
+/// Whether this is what the recycle bin shows of an object, which has the object's own id.
+fn is_binned(key: &Key) -> bool {
+    key.collection() == "deletedItems"
+}
+
 fn names_in(content: &Content) -> Vec<String> {
     let Content::Canonical(bytes) = content else { return Vec::new() };
     let Ok(json) = crate::canonical::parse(bytes) else { return Vec::new() };

@@ -245,6 +245,9 @@ impl Founder<'_> {
         let start = self.start - SignedDuration::from_hours(24 * 400);
         let organization = policies::organization(self.tenant_id, self.directory.entries.len(), start);
         self.create(Collection::Organization, organization);
+        for domain in policies::domains() {
+            self.create(Collection::Domain, domain);
+        }
         let locations = policies::named_locations(self.dice, start);
         let ids: Vec<String> =
             locations.into_iter().map(|place| self.create(Collection::NamedLocation, place)).collect();

@@ -62,10 +62,11 @@ pub struct Options {
 }
 
 /// The least privileged permissions with which everything that is served can be read.
-const PERMISSIONS: [&str; 8] = [
+const PERMISSIONS: [&str; 9] = [
     "AdministrativeUnit.Read.All",
     "Application.Read.All",
     "Directory.Read.All",
+    "Domain.Read.All",
     "Group.Read.All",
     "Organization.Read.All",
     "Policy.Read.All",

@@ -191,6 +191,18 @@ pub(super) fn range(cidr: &str) -> Value {
     json!({"@odata.type": format!("#microsoft.graph.{version}"), "cidrAddress": cidr})
 }
 
+/// The names that the tenant may use: its own, and the one it was born with.
+pub(super) fn domains() -> Vec<Value> {
+    let domain = |name: String, is_initial: bool| {
+        json!({
+            "id": name, "authenticationType": "Managed", "isAdminManaged": true, "isDefault": !is_initial,
+            "isInitial": is_initial, "isRoot": !is_initial, "isVerified": true, "passwordNotificationWindowInDays": 14,
+            "passwordValidityPeriodInDays": 2_147_483_647, "supportedServices": ["Email", "OfficeCommunicationsOnline"],
+        })
+    };
+    vec![domain(DOMAIN.to_owned(), false), domain(format!("initial.{DOMAIN}"), true)]
+}
+
 /// The tenant's own object.
 pub(super) fn organization(tenant_id: &str, size: usize, at: Timestamp) -> Value {
     json!({

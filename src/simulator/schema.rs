@@ -34,6 +34,8 @@ pub enum Collection {
     NamedLocation,
     /// The tenant's own object.
     Organization,
+    /// A name that the tenant may use, keyed by itself.
+    Domain,
 }
 
 /// When a property comes back.
@@ -62,7 +64,7 @@ pub(super) struct Property {
 
 impl Collection {
     /// Every collection.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::User,
         Self::Group,
         Self::Application,
@@ -75,6 +77,7 @@ impl Collection {
         Self::ConditionalAccessPolicy,
         Self::NamedLocation,
         Self::Organization,
+        Self::Domain,
     ];
 
     /// The name of Graph's type without its namespace, such as `servicePrincipal`.
@@ -92,6 +95,7 @@ impl Collection {
             Self::ConditionalAccessPolicy => "conditionalAccessPolicy",
             Self::NamedLocation => "namedLocation",
             Self::Organization => "organization",
+            Self::Domain => "domain",
         }
     }
 
@@ -115,6 +119,7 @@ impl Collection {
             Self::ConditionalAccessPolicy => POLICY,
             Self::NamedLocation => LOCATION,
             Self::Organization => ORGANIZATION,
+            Self::Domain => DOMAIN,
         }
     }
 
@@ -399,6 +404,23 @@ const LOCATION: &[Property] = &[
     p("countriesAndRegions", Always),
     p("includeUnknownCountriesAndRegions", Always),
     p("countryLookupMethod", Always),
+];
+
+const DOMAIN: &[Property] = &[
+    p("id", Always),
+    p("authenticationType", Always),
+    p("availabilityStatus", Always),
+    p("isAdminManaged", Always),
+    p("isDefault", Always),
+    p("isInitial", Always),
+    p("isRoot", Always),
+    p("isVerified", Always),
+    p("manufacturer", Always),
+    p("model", Always),
+    p("passwordNotificationWindowInDays", Always),
+    p("passwordValidityPeriodInDays", Always),
+    p("state", Always),
+    p("supportedServices", Listed),
 ];
 
 const ORGANIZATION: &[Property] = &[

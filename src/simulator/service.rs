@@ -276,6 +276,7 @@ impl Service {
             ["roleManagement", ..] => &["RoleManagement.Read.Directory"],
             ["identity", ..] => &["Policy.Read.All"],
             ["organization", ..] => &["Organization.Read.All"],
+            ["domains", ..] => &["Domain.Read.All"],
             ["directory", "deletedItems", cast] => match cast.trim_start_matches("microsoft.graph.") {
                 "user" => &["User.Read.All"],
                 "group" => &["Group.Read.All"],
@@ -319,6 +320,7 @@ fn plain_collection(path: &[&str]) -> Option<(Collection, &'static str)> {
             (Collection::NamedLocation, "identity/conditionalAccess/namedLocations")
         }
         ["organization"] => (Collection::Organization, "organization"),
+        ["domains"] => (Collection::Domain, "domains"),
         _ => return None,
     })
 }
