@@ -209,6 +209,7 @@ impl Merger<'_> {
             first_full: seenness.first_full,
             whole: seenness.whole,
             generations: seenness.generations,
+            refused: seenness.refused.into_iter().collect(),
             feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
             untracked: UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[], |(_, names)| names),
             nulls_may_lack: recipe.has_feed(),

@@ -51,6 +51,8 @@ pub(super) struct Scope {
     pub whole: Option<bool>,
     /// The last generation of each phase.
     pub generations: BTreeMap<Phase, u32>,
+    /// Properties that the service refused to give in this capture, in whichever of its reads.
+    pub refused: Vec<String>,
     /// Relations that the feed reports.
     pub feed_relations: Vec<&'static str>,
     /// Properties that a reconciliation may find changed without the feed having missed anything.
@@ -140,6 +142,7 @@ fn apply(known: &mut Known, records: &[&Record], scope: &Scope) {
         match &record.seen {
             Seen::Content { content, partial } => {
                 let next = laid_over(known.content.as_ref(), content, *partial);
+                let next = keeping_refused(known.content.as_ref(), next, &scope.refused);
                 let same = scope.nulls_may_lack
                     && known.content.as_ref().is_some_and(|before| same_apart_from_nulls(before, &next));
                 if !same {
@@ -188,6 +191,24 @@ fn laid_over(before: Option<&Content>, content: &Content, partial: bool) -> Cont
     match canonical::canonicalize(&canonical::overlay(before, now), &Rules::default()) {
         Ok(bytes) => Content::Canonical(bytes),
         Err(_) => content.clone(),
+    }
+}
+
+/// What could not be read isn't gone: a property that was refused keeps the value that is known.
+fn keeping_refused(before: Option<&Content>, next: Content, refused: &[String]) -> Content {
+    let (Some(Content::Canonical(before)), Content::Canonical(now)) = (before, &next) else { return next };
+    let (Ok(before), Ok(now)) = (canonical::parse(before), canonical::parse(now)) else { return next };
+    let (Value::Object(mut kept), Some(members)) = (before.value, now.members()) else { return next };
+    kept.retain(|(name, _)| {
+        let is_refused = name.as_str().is_some_and(|name| refused.iter().any(|refused| refused == name));
+        is_refused && !members.iter().any(|(other, _)| other == name)
+    });
+    if kept.is_empty() {
+        return next;
+    }
+    match canonical::canonicalize(&canonical::overlay(Json::object(kept), now), &Rules::default()) {
+        Ok(bytes) => Content::Canonical(bytes),
+        Err(_) => next,
     }
 }
 
@@ -353,6 +374,18 @@ mod tests {
         assert!(verdict.missed_content && verdict.inferred_gone);
         let partial = Scope { whole: Some(false), ..scope() };
         assert_eq!(judge(&prior, &[], &partial).known, prior);
+    }
+
+    #[test]
+    fn a_property_that_was_refused_keeps_its_value() {
+        let prior = known(r#"{"a":1,"id":"g","secret":{"b":2}}"#, &[]);
+        let records = [record(Phase::First, object(r#"{"a":3,"id":"g"}"#, false))];
+        let refused = Scope { refused: vec!["secret".to_owned()], ..Scope::default() };
+        assert_eq!(judge(&prior, &records, &refused).known, known(r#"{"a":3,"id":"g","secret":{"b":2}}"#, &[]));
+        assert_eq!(judge(&prior, &records, &Scope::default()).known, known(r#"{"a":3,"id":"g"}"#, &[]));
+        let given = [record(Phase::First, object(r#"{"a":1,"id":"g","secret":null}"#, false))];
+        let expected = known(r#"{"a":1,"id":"g","secret":null}"#, &[]);
+        assert_eq!(judge(&prior, &given, &refused).known, expected, "another read gave it after all");
     }
 
     #[test]

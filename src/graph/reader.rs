@@ -325,8 +325,9 @@ impl Reader {
             let chunk = match received.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(response),
-                // The status of an error counts even where its body doesn't arrive.
-                Err(_) if !success => return Ok(response),
+                // The status of an error counts even where its body doesn't arrive, but a 400 alone says nothing: an
+                // expired token, a property that isn't known and a wrong request differ in the body only.
+                Err(_) if !success && response.status != 400 => return Ok(response),
                 Err(error) => return Err(unreachable(error)),
             };
             if response.body.len() + chunk.len() > limit {
