@@ -264,7 +264,8 @@ impl Merger<'_> {
             let q = lapsed.copied();
             self.object(name, &key, &prior, verdict, q, &records, &mut section)?;
         }
-        let section = self.removals(name, inferred, present, section, scope.first_full)?;
+        let was_whole = scope.first_full || scope.whole == Some(true);
+        let section = self.removals(name, inferred, present, section, scope.first_full, was_whole)?;
         self.out.sections.insert(format!("{name}/"), section);
         Ok(())
     }
@@ -438,6 +439,7 @@ impl Merger<'_> {
         present: u64,
         mut section: Section,
         first_full: bool,
+        was_whole: bool,
     ) -> Result<Section, CaptureError> {
         let count = inferred.len() as u64;
         let held_before = self.progress.gated(name)?;
@@ -469,7 +471,8 @@ impl Merger<'_> {
                 self.out.update.feeds.insert(name.to_owned(), None);
             }
         }
-        if !held.is_empty() || !held_before.is_empty() {
+        // An hour in which only the feed was read says nothing of what an absence came to.
+        if was_whole && (!held.is_empty() || !held_before.is_empty()) {
             self.out.update.gated.insert(name.to_owned(), held);
         }
         if count == 0 {
