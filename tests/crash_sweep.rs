@@ -86,7 +86,7 @@ async fn sweep(world: &World, machine: &Path, slot: Timestamp) {
                 codes.iter().all(|code| ["orphan", "head-unsigned", "checkpoint-missing"].contains(code)),
                 "{context}: {codes:?}"
             );
-            if cases % 3 == 0 {
+            if cases.is_multiple_of(3) {
                 Index::destroy(&local.path().join("index")).unwrap();
             }
             let second = run(world, Arc::new(store.clone()), local.path(), slot).await;

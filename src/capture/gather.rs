@@ -43,11 +43,11 @@ pub(super) struct Seenness {
     pub first_full: bool,
     pub whole: Option<bool>,
     pub generations: BTreeMap<Phase, u32>,
-    /// Properties that the tenant refused in one of the reads.
-    pub refused: Vec<String>,
     /// Keys that the feed or list showed, where fan-outs need them.
     pub sources: BTreeSet<Key>,
     pub gone: BTreeSet<Key>,
+    /// Properties that any of the reads was refused.
+    pub refused: BTreeSet<String>,
 }
 
 impl Gathered {
@@ -317,7 +317,8 @@ impl Gatherer<'_> {
         };
         let (mut outcome, consumed) = tokio::join!(read(reader, sender), consume);
         consumed?;
-        self.out.collections.entry(collection).or_default().refused.extend(outcome.refused.iter().cloned());
+        let seenness = self.out.collections.entry(collection).or_default();
+        seenness.refused.extend(outcome.refused.iter().cloned());
         if let Some(error) = outcome.error.take() {
             self.out.troubles.push((collection.to_owned(), describe(&error)));
             self.out.error.get_or_insert(error);
@@ -333,7 +334,8 @@ impl Gatherer<'_> {
         if relation.is_none() {
             row.n = Some(outcome.items);
             row.count = outcome.count;
-            row.refused = outcome.refused.clone();
+            let refused = self.out.collections.get(collection).map(|seenness| &seenness.refused);
+            row.refused = refused.into_iter().flatten().cloned().collect();
         }
     }
 

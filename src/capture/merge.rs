@@ -209,9 +209,9 @@ impl Merger<'_> {
             first_full: seenness.first_full,
             whole: seenness.whole,
             generations: seenness.generations,
+            refused: seenness.refused.into_iter().collect(),
             feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
             untracked: UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[], |(_, names)| names),
-            refused: seenness.refused,
             nulls_may_lack: recipe.has_feed(),
         };
         for relation in model::find(name).expect("in the table").relations {
@@ -476,6 +476,7 @@ impl Merger<'_> {
                 self.out.update.feeds.insert(name.to_owned(), None);
             }
         }
+        // An hour in which only the feed was read says nothing of what an absence came to.
         if !held.is_empty() || !held_before.is_empty() {
             self.out.update.gated.insert(name.to_owned(), held);
         }

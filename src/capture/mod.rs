@@ -81,7 +81,9 @@ impl From<WalkError> for CaptureError {
 
 /// Hears of every page that was read: the collection, and how many sightings it brought.
 #[derive(Clone, Default)]
-pub struct Watch(Option<Arc<dyn Fn(&str, u64) + Send + Sync>>);
+pub struct Watch(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&str, u64) + Send + Sync;
 
 impl Watch {
     /// Calls `hear` for every page.
@@ -165,6 +167,17 @@ impl Committed {
 /// How often a lost race is answered by reading everything again.
 const TRIES: u32 = 4;
 
+/// What this machine keeps outside the archive.
+#[derive(Debug)]
+pub struct Local {
+    /// The index.
+    pub index: Index,
+    /// Feed positions and the like.
+    pub progress: Progress,
+    /// The head as last seen, where it is remembered.
+    pub remembered: Option<RememberedHead>,
+}
+
 /// Everything a capture works with. One per archive and process.
 #[derive(Debug)]
 pub struct Capturer {
@@ -186,14 +199,13 @@ impl Capturer {
     pub async fn open(
         store: Arc<dyn Store>,
         signer: Signer,
-        remembered: Option<&RememberedHead>,
-        index: Index,
-        progress: Progress,
+        local: Local,
         reader: graph::Reader,
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> Result<Capturer, CaptureError> {
-        let appender = Appender::open(store.clone(), signer, remembered).await?;
+        let Local { index, progress, remembered } = local;
+        let appender = Appender::open(store.clone(), signer, remembered.as_ref()).await?;
         catch_up(&index, &store).await?;
         let lines = LineReader::new(store);
         Ok(Capturer { clock, reader, options, appender, index, progress, lines })

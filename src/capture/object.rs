@@ -51,12 +51,12 @@ pub(super) struct Scope {
     pub whole: Option<bool>,
     /// The last generation of each phase.
     pub generations: BTreeMap<Phase, u32>,
+    /// Properties that the service refused to give in this capture, in whichever of its reads.
+    pub refused: Vec<String>,
     /// Relations that the feed reports.
     pub feed_relations: Vec<&'static str>,
     /// Properties that a reconciliation may find changed without the feed having missed anything.
     pub untracked: &'static [&'static str],
-    /// Properties that the tenant refused to show: content that was read whole lacks them, and they stay as known.
-    pub refused: Vec<String>,
     /// The collection is read by a feed as well as whole, which spell "never set" differently: absent and null.
     pub nulls_may_lack: bool,
 }
@@ -372,6 +372,18 @@ mod tests {
         assert_eq!(judge(&prior, &records, &scope()).known, known(r#"{"b":2,"id":"g"}"#, &[]));
         let refused = Scope { refused: vec!["a".into()], ..scope() };
         assert_eq!(judge(&prior, &records, &refused).known, known(r#"{"a":1,"b":2,"id":"g"}"#, &[]));
+    }
+
+    #[test]
+    fn a_property_that_was_refused_keeps_its_value() {
+        let prior = known(r#"{"a":1,"id":"g","secret":{"b":2}}"#, &[]);
+        let records = [record(Phase::First, object(r#"{"a":3,"id":"g"}"#, false))];
+        let refused = Scope { refused: vec!["secret".to_owned()], ..Scope::default() };
+        assert_eq!(judge(&prior, &records, &refused).known, known(r#"{"a":3,"id":"g","secret":{"b":2}}"#, &[]));
+        assert_eq!(judge(&prior, &records, &Scope::default()).known, known(r#"{"a":3,"id":"g"}"#, &[]));
+        let given = [record(Phase::First, object(r#"{"a":1,"id":"g","secret":null}"#, false))];
+        let expected = known(r#"{"a":1,"id":"g","secret":null}"#, &[]);
+        assert_eq!(judge(&prior, &given, &refused).known, expected, "another read gave it after all");
     }
 
     #[test]

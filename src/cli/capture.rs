@@ -11,7 +11,7 @@ use super::session::{Place, Session};
 use super::state;
 use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
-use crate::capture::{CaptureError, Capturer, Committed, Options, Progress, Request, Watch};
+use crate::capture::{CaptureError, Capturer, Committed, Local, Options, Progress, Request, Watch};
 use crate::clock::Clock;
 use crate::collect;
 use crate::config::Config;
@@ -78,7 +78,7 @@ pub(super) async fn open(
         off: config.collections_off.iter().map(|name| (*name).to_owned()).collect(),
         ..config.capture.clone()
     };
-    let capturer = Capturer::open(store, signer, remembered.as_ref(), index, progress, reader, clock, options);
+    let capturer = Capturer::open(store, signer, Local { index, progress, remembered }, reader, clock, options);
     Ok(capturer.await?)
 }
 

@@ -20,7 +20,7 @@ use tenure::archive::appender::{Appender, RememberedHead};
 use tenure::archive::entry::{Body, Entry, PackRef, checkpoint_name, entry_name};
 use tenure::archive::note::Signer;
 use tenure::archive::verify::{Options as VerifyOptions, Report, Severity, verify};
-use tenure::capture::{CaptureError, Capturer, Committed, Options, Progress, Request};
+use tenure::capture::{CaptureError, Capturer, Committed, Local, Options, Progress, Request};
 use tenure::clock::{Clock, ManualClock};
 use tenure::graph::{Credential, Options as GraphOptions, Reader};
 use tenure::index::Index;
@@ -109,7 +109,7 @@ impl World {
     ) -> Result<Capturer, CaptureError> {
         let index = Index::open(&machine.join("index"))?;
         let progress = Progress::open(&machine.join("state"))?;
-        Capturer::open(store, signer(), None, index, progress, reader, clock, options).await
+        Capturer::open(store, signer(), Local { index, progress, remembered: None }, reader, clock, options).await
     }
 
     /// The usual case: the archive of this world.
