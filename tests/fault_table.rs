@@ -5,6 +5,7 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use tenure::archive::appender::{AppendError, Appender};
 use tenure::archive::entry::{Body, Revocation, checkpoint_name, entry_name};
 use tenure::archive::note::{Checkpoint, Signer};
 use tenure::archive::verify::Severity;
-use tenure::capture::{Capturer, Request};
+use tenure::capture::{CaptureError, Capturer, Request};
 use tenure::clock::{Clock, ManualClock};
 use tenure::simulator::Collection;
-use tenure::store::{Fault, FaultyStore, MemoryStore, Store};
+use tenure::store::{Fault, FaultyStore, Listed, MemoryStore, Operation, Store, StoreError};
 use world::{
     Hooked, ORIGIN, World, capture, content, copy_of, findings, head_of, kind_of, machine, packs, reconcile, recovery,
     said, signer, sound, verified,
@@ -449,4 +450,58 @@ async fn a_rewritten_tail_is_a_fork_to_whoever_kept_a_checkpoint_or_remembers_th
     }
     let opened = Appender::open(Arc::new(world.store.clone()), signer(), Some(&remembered)).await;
     assert!(matches!(opened, Err(AppendError::Truncated { seq: 2 })), "the writer that remembers doesn't go on");
+}
+
+/// A disk that takes `left` more files and then is full.
+#[derive(Debug)]
+struct FullDisk {
+    inner: MemoryStore,
+    left: AtomicU64,
+}
+
+impl Store for FullDisk {
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> Operation<'a, ()> {
+        let is_full = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err();
+        match is_full {
+            true => Box::pin(async move {
+                let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+                Err(StoreError::Full { name: name.to_owned(), source })
+            }),
+            false => self.inner.create(name, bytes),
+        }
+    }
+
+    fn get<'a>(&'a self, name: &'a str) -> Operation<'a, Vec<u8>> {
+        self.inner.get(name)
+    }
+
+    fn get_range<'a>(&'a self, name: &'a str, range: std::ops::Range<u64>) -> Operation<'a, Vec<u8>> {
+        self.inner.get_range(name, range)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>> {
+        self.inner.list(prefix, after)
+    }
+}
+
+/// Whenever the disk fills up, nothing is half committed, nothing committed is lost, the error says both and is not
+/// tried again in vain; with room again the same capture goes through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_commits_nothing_and_loses_nothing() {
+    let (world, local) = lived(47, 2).await;
+    world.hour();
+    let before = world.entries().len();
+    for left in 0..2 {
+        let disk = FullDisk { inner: world.store.clone(), left: AtomicU64::new(left) };
+        let mut capturer = world.open_on(Arc::new(disk), local.path()).await.unwrap();
+        let error = capturer.capture(&Request::default()).await.unwrap_err();
+        let full = matches!(&error, CaptureError::Append(AppendError::Store(StoreError::Full { .. })));
+        assert!(full, "{left}: {error:?}");
+        drop(capturer);
+        assert_eq!(world.entries().len(), before, "{left}");
+        sound(&world.store, "a full disk").await;
+    }
+    capture(&mut world.open(&local).await).await;
+    assert_eq!(world.entries().len(), before + 1);
+    sound(&world.store, "room again").await;
 }
