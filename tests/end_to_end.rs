@@ -75,8 +75,11 @@ async fn open(clock: &ManualClock, tenant: &Simulator, store: Arc<dyn Store>, di
     Capturer::open(store, signer(), None, index, progress, reader, clock, options).await.unwrap()
 }
 
+/// Objects by key, and links as source, relation and target.
+type State = (BTreeMap<String, serde_json::Value>, BTreeSet<(String, String, String)>);
+
 /// What the archive says of the present, in the words of the tenant's record.
-async fn archived(world: &World) -> (BTreeMap<String, serde_json::Value>, BTreeSet<(String, String, String)>) {
+async fn archived(world: &World) -> State {
     let view = world.capturer.index().view().unwrap();
     let (mut objects, mut links) = (BTreeMap::new(), BTreeSet::new());
     for (key, id) in view.keys_after(None, usize::MAX).unwrap() {
@@ -97,7 +100,7 @@ async fn archived(world: &World) -> (BTreeMap<String, serde_json::Value>, BTreeS
     (objects, links)
 }
 
-fn recorded(record: &Record) -> (BTreeMap<String, serde_json::Value>, BTreeSet<(String, String, String)>) {
+fn recorded(record: &Record) -> State {
     let mut objects = BTreeMap::new();
     for (collection, members) in &record.objects {
         for (id, object) in members {
@@ -161,9 +164,6 @@ async fn compare(world: &World, body: &Body, story: &str) {
             assert!(known, "{story}: {key} has {name}, which the tenant doesn't");
         }
     }
-    let seen = |(source, relation, _): &(String, String, String)| {
-        complete(source.split('/').next().unwrap(), Some(relation)) && relation != "appRoleAssignedTo"
-    };
     let seen = |(source, relation, _): &(String, String, String)| {
         complete(source.split('/').next().unwrap(), Some(relation)) && relation != "appRoleAssignedTo"
     };

@@ -113,7 +113,7 @@ fn mix(kind: Kind, number: u32, salt: u64) -> u64 {
     x
 }
 
-fn pick<'a, T>(from: &'a [T], dice: u64) -> &'a T {
+fn pick<T>(from: &[T], dice: u64) -> &T {
     &from[(dice % from.len() as u64) as usize]
 }
 
@@ -208,7 +208,7 @@ impl Tenant {
         let users = u64::from(self.shape.count(Kind::User));
         let objects = (u64::from(self.shape.counts.iter().sum::<u32>()) * per_million).div_ceil(1_000_000);
         for _ in 0..objects {
-            let kind = if self.roll() % 10 == 0 { Kind::Group } else { Kind::User };
+            let kind = if self.roll().is_multiple_of(10) { Kind::Group } else { Kind::User };
             let number = (self.roll() % u64::from(self.shape.count(kind))) as u32;
             *self.versions.entry((kind, number)).or_default() += 1;
             self.events.push(Event::Changed(kind, number));

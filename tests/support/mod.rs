@@ -50,8 +50,8 @@ impl Object {
 
     /// The object as lines of a base.
     pub fn lines(&self, key: &Key) -> Vec<u8> {
-        let mut change = Change::default();
-        change.content = self.content.clone().map(|content| (ContentChange::Put(content), None));
+        let content = self.content.clone().map(|content| (ContentChange::Put(content), None));
+        let mut change = Change { content, ..Change::default() };
         for (relation, targets) in &self.links {
             let added = targets.iter().map(|(target, properties)| (target.clone(), (properties.clone(), None)));
             change.links.insert(relation.clone(), LinkChange { added: added.collect(), ..LinkChange::default() });
