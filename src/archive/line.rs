@@ -144,6 +144,16 @@ impl Line {
         Ok(Line { key, statement, q })
     }
 
+    /// The text of a line's key, which needs no escapes: nothing after it is looked at.
+    ///
+    /// # Errors
+    /// [`InvalidLine::Form`] where the line doesn't begin with one.
+    pub fn read_key(bytes: &[u8]) -> Result<&str, InvalidLine> {
+        let rest = bytes.strip_prefix(b"{\"k\":\"").ok_or(InvalidLine::Form)?;
+        let end = rest.iter().position(|&b| b == b'"').ok_or(InvalidLine::Form)?;
+        std::str::from_utf8(&rest[..end]).map_err(|_| InvalidLine::Form)
+    }
+
     /// Where the line stands in a pack: by key, content before links, by relation, added before removed, first target.
     pub fn compare(&self, other: &Line) -> Ordering {
         self.rank().cmp(&other.rank())

@@ -15,8 +15,9 @@ use crate::hash::Hash;
 
 /// Raw bytes after which a frame ends, at the next line end.
 pub const FRAME_LEN: usize = 256 * 1024;
-/// Compressed bytes that a part of a base doesn't exceed, seek table apart.
-pub const PART_LEN: usize = 64 << 20;
+/// Compressed bytes that a part of a base doesn't exceed, seek table apart. The format allows 64 MiB; a part is held in
+/// memory by whoever writes or checks it.
+pub const PART_LEN: usize = 16 << 20;
 /// Most bytes a reader takes from one frame: a frame is a quarter mebibyte of lines and one line more, and a line holds
 /// one body of Graph at most.
 pub const MAX_FRAME_LEN: usize = 128 << 20;

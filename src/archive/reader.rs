@@ -120,6 +120,9 @@ pub struct LineReader {
     cache: Mutex<Cache>,
 }
 
+/// When a frame was last used, and its lines.
+type Kept = (u64, Arc<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct Cache {
     tables: HashMap<String, Arc<Vec<Frame>>>,
@@ -132,7 +135,7 @@ struct Cache {
 type Kept = (u64, Arc<Vec<u8>>);
 
 /// Bytes of decompressed frames that a [`LineReader`] keeps.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// Seek tables that a [`LineReader`] keeps.
 const CACHE_TABLES: usize = 4096;
 

@@ -283,6 +283,9 @@ impl Merger<'_> {
         section: &mut Section,
     ) -> Result<(), CaptureError> {
         self.children(name, key, prior, &verdict, records);
+        if verdict.known == *prior {
+            return Ok(());
+        }
         let read = self.last_read(name, key, prior, &verdict, lapsed);
         let Some(change) = object::change(prior, &verdict.known, &read) else { return Ok(()) };
         if verdict.missed_content {
@@ -323,7 +326,8 @@ impl Merger<'_> {
         }
         counts.links += after.link_count() as i64 - prior.link_count() as i64;
         let hash = trie::key_hash(key);
-        let (before, value) = (prior.value(), after.value());
+        // The index at the head was compared with the signed root: what it says needs no second hashing.
+        let (before, value) = (self.view.leaf(&hash)?, after.value());
         counts.objects += i64::from(!value.is_zero()) - i64::from(!before.is_zero());
         if before != value {
             self.out.leaves.push((hash, before, value));

@@ -196,6 +196,7 @@ impl Capturer {
     ///
     /// # Errors
     /// [`CaptureError`].
+    #[allow(clippy::too_many_arguments, reason = "everything a capture works with, each made by the caller")]
     pub async fn open(
         store: Arc<dyn Store>,
         signer: Signer,

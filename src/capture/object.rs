@@ -8,7 +8,7 @@ use super::spool::{Phase, Record, Seen};
 use crate::archive::Key;
 use crate::archive::line::{Change, Content, ContentChange, LinkChange, Targets};
 use crate::archive::trie;
-use crate::canonical::{self, Json, Rules, Value};
+use crate::canonical::{self, Rules, Value};
 use crate::hash::Hash;
 
 /// What is known of an object.
@@ -200,10 +200,48 @@ fn laid_over(before: Option<&Content>, content: &Content, partial: bool, refused
     }
 }
 
-/// The members of an object that say something, by name.
-fn said<'a>(json: &'a Json<'_>) -> Option<BTreeMap<&'a str, &'a [u8]>> {
-    let members = json.members()?.iter().filter(|(_, value)| value.value != Value::Null);
-    Some(members.filter_map(|(name, value)| Some((name.as_str()?, value.source))).collect())
+/// The members of a canonical object that say something, name and value as spelled there, in their order; `None` for
+/// anything but an object. Values are measured and not read: a reconciliation does this with every object.
+fn said(canonical: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut rest = canonical.strip_prefix(b"{")?;
+    let mut said = Vec::new();
+    while rest.first() == Some(&b'"') {
+        let (name, after) = rest.split_at(string_len(rest)?);
+        let after = after.strip_prefix(b":")?;
+        let (value, after) = after.split_at(value_len(after)?);
+        if value != b"null" {
+            said.push((&name[1..name.len() - 1], value));
+        }
+        rest = after.strip_prefix(b",").unwrap_or(after);
+    }
+    (rest == b"}").then_some(said)
+}
+
+/// Bytes of the string that begins here, its quotes included.
+fn string_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Bytes of the value that begins here.
+fn value_len(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0);
+    loop {
+        match bytes.get(at)? {
+            b',' | b'}' | b']' if depth == 0 => return Some(at),
+            b'"' => at += string_len(&bytes[at..])? - 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
 }
 
 /// A property that was never set is absent from a feed and null in a list (learn, user-delta: "a property that has
@@ -217,11 +255,9 @@ fn differs_only_in(a: Option<&Content>, b: Option<&Content>, names: &[&str]) -> 
     if a == b {
         return true;
     }
-    let (Ok(a), Ok(b)) = (canonical::parse(a), canonical::parse(b)) else { return false };
-    let (Some(mut a), Some(mut b)) = (said(&a), said(&b)) else { return false };
-    for name in names {
-        a.remove(name);
-        b.remove(name);
+    let (Some(mut a), Some(mut b)) = (said(a), said(b)) else { return false };
+    for members in [&mut a, &mut b] {
+        members.retain(|(name, _)| !names.iter().any(|untracked| untracked.as_bytes() == *name));
     }
     a == b
 }
@@ -238,10 +274,11 @@ pub(super) fn change(before: &Known, after: &Known, read: &LastRead) -> Option<C
     let mut change = Change::default();
     let removed = before.content.is_some() && after.content.is_none();
     let hash = |known: &Known| known.content.as_ref().map(Content::hash);
+    let differs = || before.content != after.content && hash(before) != hash(after);
     if removed || (after.is_nothing() && !before.is_nothing()) {
         change.content = Some((ContentChange::Remove, read.content));
     } else if let Some(content) = &after.content
-        && hash(before) != hash(after)
+        && differs()
     {
         change.content = Some((ContentChange::Put(content.clone()), read.content));
     }
@@ -300,6 +337,25 @@ mod tests {
 
     fn scope() -> Scope {
         Scope { feed_relations: vec!["members"], nulls_may_lack: true, ..Scope::default() }
+    }
+
+    #[test]
+    fn what_an_object_says_is_found_without_reading_it() {
+        let parts = |text: &str| -> Option<Vec<String>> {
+            let show = |part: &[u8]| String::from_utf8(part.to_vec()).unwrap();
+            Some(
+                said(text.as_bytes())?
+                    .into_iter()
+                    .map(|(name, value)| format!("{}={}", show(name), show(value)))
+                    .collect(),
+            )
+        };
+        let text = r#"{"a":1,"b":null,"c":{"d":[null,"}"]},"e\\":"\",","f":[],"g":null}"#;
+        assert_eq!(parts(text).unwrap(), ["a=1", r#"c={"d":[null,"}"]}"#, r#"e\\="\",""#, "f=[]"]);
+        assert_eq!(parts("{}").unwrap(), [""; 0]);
+        for text in ["", "7", "[]", "{", r#"{"a"}"#, r#"{"a":1"#, r#"{"a":"#, r#"{"a":1}x"#] {
+            assert_eq!(parts(text), None, "{text}");
+        }
     }
 
     #[test]

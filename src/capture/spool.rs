@@ -12,6 +12,9 @@ use crate::archive::line::Content;
 /// Bytes of sightings that are kept in memory before a run is written.
 const RUN_BYTES: usize = 12 << 20;
 
+/// All runs are read back at once, each through a window of its own: a small one.
+const WINDOW_LOG: u32 = 17;
+
 /// The part of a capture in which something was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -78,6 +81,7 @@ impl Spool {
     fn write_run(&mut self) -> io::Result<()> {
         let mut file = tempfile::tempfile()?;
         let mut encoder = zstd::Encoder::new(BufWriter::new(&mut file), 1)?;
+        encoder.window_log(WINDOW_LOG)?;
         for (key, records) in std::mem::take(&mut self.pending) {
             let mut frame = Vec::with_capacity(records.len() + 64);
             write_bytes(key.as_str().as_bytes(), &mut frame);

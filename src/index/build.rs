@@ -11,7 +11,7 @@ use super::tables::*;
 use super::{Index, IndexError};
 use crate::archive::appender::RememberedHead;
 use crate::archive::entry::{Body, Entry, PackRef, entry_name};
-use crate::archive::line::{Content, Line, Statement, Targets};
+use crate::archive::line::{Content, InvalidLine, Line, Statement, Targets};
 use crate::archive::log::leaf_hash;
 use crate::archive::reader::{Place, ReadError, read_lines, read_pack};
 use crate::archive::trie::{self, BUCKET_BITS, Crown, Leaf, Node, bucket_of};
@@ -643,6 +643,27 @@ async fn read_base(
     }
 }
 
+/// The keys of a base in order, found without reading what is said of them.
+async fn read_keys(store: &dyn Store, packs: &[PackRef]) -> Result<Vec<Key>, IndexError> {
+    let mut keys: Vec<Key> = Vec::new();
+    for pack in packs {
+        let mut bad = None;
+        read_pack(store, pack, |line, _| match Line::read_key(line) {
+            Ok(text) if keys.last().is_some_and(|last| last.as_str() == text) => {}
+            Ok(text) => match text.parse() {
+                Ok(key) => keys.push(key),
+                Err(error) => bad = Some(InvalidLine::Key(error)),
+            },
+            Err(error) => bad = Some(error),
+        })
+        .await?;
+        if let Some(source) = bad {
+            return Err(ReadError::Line { name: pack.n.clone(), source }.into());
+        }
+    }
+    Ok(keys)
+}
+
 /// Takes the first base in: rows are made in the order of their tables, so that no page is written twice.
 async fn load_base(
     store: &dyn Store,
@@ -653,12 +674,10 @@ async fn load_base(
     let seq = body.seq as u32;
     let numbers: Vec<u32> = packs.iter().map(|pack| tables.pack(pack)).collect::<Result<_, _>>()?;
     let mut ids: HashMap<Key, u32> = HashMap::with_capacity(body.state.objects as usize);
-    read_base(store, packs, |object, _| {
-        let id = tables.key(&object.key)?;
-        ids.insert(object.key, id);
-        Ok(())
-    })
-    .await?;
+    for key in read_keys(store, packs).await? {
+        let id = tables.key(&key)?;
+        ids.insert(key, id);
+    }
     let mut backlinks: Vec<(u32, u32, u32)> = Vec::with_capacity(body.state.links as usize);
     let mut names: Vec<(String, u32)> = Vec::new();
     let mut leaves: Vec<Leaf> = Vec::with_capacity(body.state.objects as usize);

@@ -2,8 +2,9 @@
 //!
 //! Must never know: what an answer is for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
@@ -120,7 +121,12 @@ pub struct View {
     backlinks: ReadOnlyTable<(u32, u32, u32, u32), ()>,
     names: ReadOnlyTable<(&'static str, u32), ()>,
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
+    /// Keys by number: targets of links come again and again.
+    known: Mutex<HashMap<u32, Key>>,
 }
+
+/// Keys that a [`View`] keeps.
+const KNOWN_KEYS: usize = 100_000;
 
 impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -152,6 +158,7 @@ impl View {
             backlinks: txn.open_table(BACKLINKS)?,
             names: txn.open_table(NAMES)?,
             leaves: txn.open_table(LEAVES)?,
+            known: Mutex::default(),
         })
     }
 
@@ -235,8 +242,21 @@ impl View {
 
     /// The key of a number.
     pub fn key(&self, id: u32) -> Result<Key, IndexError> {
+        if let Some(key) = self.lock().get(&id) {
+            return Ok(key.clone());
+        }
         let text = self.ids.get(id)?.ok_or_else(|| damaged("a key number without a key"))?;
-        Ok(text.value().parse()?)
+        let key: Key = text.value().parse()?;
+        let mut known = self.lock();
+        if known.len() >= KNOWN_KEYS {
+            known.clear();
+        }
+        known.insert(id, key.clone());
+        Ok(key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Key>> {
+        self.known.lock().expect("no code panics while it holds the keys")
     }
 
     /// Calls `each` for every key of `collection` (of all collections where `None`) in order, until it breaks.

@@ -9,7 +9,7 @@ use super::{Archive, Instant, QueryError, comparable, label_of};
 use crate::archive::line::{Content, InvalidLine};
 use crate::archive::reader::{ReadError, read_pack};
 use crate::canonical::Key;
-use crate::diff::{self, Change, LinkChange, PropertyChange};
+use crate::diff::{self, Change, LinkChange, Links, PropertyChange};
 use crate::hash::Hash;
 use crate::index::{IndexError, Version, VersionKind};
 
@@ -131,7 +131,19 @@ impl Archive {
         let hash = |version: Option<Version>| {
             version.filter(|version| version.kind != VersionKind::Removed).map_or(Hash::ZERO, |version| version.content)
         };
-        let (old_links, new_links) = (self.links_at(id, from)?, self.links_at(id, to)?);
+        // A row is one stretch of time with the same properties: what holds at both instants doesn't differ, and most
+        // links of a group that changed didn't.
+        let (mut old_links, mut new_links) = (Links::new(), Links::new());
+        let (mut had_links, mut has_links) = (false, false);
+        for row in self.view().links_from(id)? {
+            let (held, holds) = (row.holds_at(from), row.holds_at(to));
+            had_links |= held;
+            has_links |= holds;
+            if held != holds {
+                let links = if held { &mut old_links } else { &mut new_links };
+                links.entry(row.relation).or_default().insert(self.view().key(row.target)?, row.properties);
+            }
+        }
         let links = diff::links(&old_links, &new_links);
         let same_content = hash(old) == hash(new);
         if same_content && links.is_empty() {
@@ -146,8 +158,8 @@ impl Archive {
             let (before, after) = (old_content.as_ref().map(comparable), new_content.as_ref().map(comparable));
             properties = diff::content(before.as_deref(), after.as_deref());
         }
-        let was = !hash(old).is_zero() || !old_links.is_empty();
-        let is = !hash(new).is_zero() || !new_links.is_empty();
+        let was = !hash(old).is_zero() || had_links;
+        let is = !hash(new).is_zero() || has_links;
         let change = Change::between(was, is);
         Ok(change.map(|change| Difference { key: key.clone(), label, change, properties, links }))
     }
