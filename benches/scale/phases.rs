@@ -14,7 +14,7 @@ use tenure::archive::pack::{self, Kind, PackWriter, Place};
 use tenure::archive::reader::read_pack;
 use tenure::archive::verify;
 use tenure::archive::{Key, appender::Appender};
-use tenure::capture::{Capturer, Options, Progress, Request};
+use tenure::capture::{Capturer, Local, Options, Progress, Request};
 use tenure::clock::{Clock, ManualClock};
 use tenure::collect::{COLLECTIONS, Sighting};
 use tenure::graph::{Credential, Options as GraphOptions, Reader};
@@ -75,7 +75,9 @@ impl World {
         let progress = Progress::open(&self.directory.join("state")).expect("the state opens");
         let reader = self.reader(&clock);
         let options = Options::default();
-        let opened = Capturer::open(self.store(), signer(), None, index, progress, reader, clock, options).await;
+        let opened =
+            Capturer::open(self.store(), signer(), Local { index, progress, remembered: None }, reader, clock, options)
+                .await;
         opened.expect("the archive opens")
     }
 

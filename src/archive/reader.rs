@@ -131,9 +131,6 @@ struct Cache {
     clock: u64,
 }
 
-/// When a frame was last used, and its lines.
-type Kept = (u64, Arc<Vec<u8>>);
-
 /// Bytes of decompressed frames that a [`LineReader`] keeps.
 const CACHE_BYTES: usize = 16 << 20;
 /// Seek tables that a [`LineReader`] keeps.

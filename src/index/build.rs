@@ -40,6 +40,10 @@ pub struct CaughtUp {
 impl Index {
     /// Makes an empty database an index of this layout, and refuses one of another.
     pub(super) fn check_layout(&self) -> Result<(), IndexError> {
+        // Most openings are to ask: they shouldn't pay for a commit.
+        if self.has_layout()? {
+            return Ok(());
+        }
         let txn = self.database.begin_write()?;
         {
             let mut meta = txn.open_table(META)?;
@@ -56,6 +60,15 @@ impl Index {
         }
         txn.commit()?;
         Ok(())
+    }
+
+    fn has_layout(&self) -> Result<bool, IndexError> {
+        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
+        match txn.open_table(META) {
+            Ok(meta) => Ok(meta.get("layout")?.is_some_and(|layout| layout.value() == LAYOUT.to_be_bytes())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Folds everything that the log holds beyond what is indexed. `progress` hears of entries done and of the
