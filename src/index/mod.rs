@@ -15,7 +15,9 @@ use crate::archive::walker::WalkError;
 use crate::canonical::InvalidKey;
 use crate::store::StoreError;
 
+mod base;
 mod build;
+mod rows;
 mod tables;
 mod view;
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::IndexError;
-use super::build::bucket_leaves;
+use super::rows::bucket_leaves;
 use super::tables::*;
 use crate::archive::appender::RememberedHead;
 use crate::archive::reader::Place;

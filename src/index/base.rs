@@ -1,0 +1,222 @@
+//! Taking a whole base in: the first one in bulk, a later one where the state before it is unknown.
+//!
+//! Must never know: the log.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::IndexError;
+use super::rows::{Tables, kind_of, names_in};
+use super::tables::*;
+use crate::archive::entry::{Body, PackRef};
+use crate::archive::line::{Content, InvalidLine, Line, Statement, Targets};
+use crate::archive::reader::{Place, ReadError, read_lines, read_pack};
+use crate::archive::trie::{self, BUCKET_BITS, Crown, Leaf, Node, bucket_of};
+use crate::canonical::Key;
+use crate::hash::Hash;
+use crate::store::Store;
+
+/// One key of a base with everything that is said of it.
+struct BaseObject {
+    key: Key,
+    content: Option<(Content, Place, u32)>,
+    links: Vec<(String, Targets)>,
+}
+
+/// Reads a base and hands out its objects in key order.
+async fn read_base(
+    store: &dyn Store,
+    packs: &[PackRef],
+    mut each: impl FnMut(BaseObject, &PackRef) -> Result<(), IndexError>,
+) -> Result<(), IndexError> {
+    let mut object: Option<BaseObject> = None;
+    let mut failed = None;
+    let mut last = None;
+    for (part, pack) in packs.iter().enumerate() {
+        read_lines(store, pack, |line, place| {
+            if failed.is_some() {
+                return;
+            }
+            if object.as_ref().is_none_or(|object| object.key != line.key) {
+                let next = BaseObject { key: line.key.clone(), content: None, links: Vec::new() };
+                if let Some(done) = object.replace(next) {
+                    failed = each(done, pack).err();
+                }
+            }
+            let object = object.as_mut().expect("just set");
+            match line.statement {
+                Statement::Put(content) => object.content = Some((content, place, part as u32)),
+                Statement::Add(relation, targets) => object.links.push((relation, targets)),
+                _ => {}
+            }
+        })
+        .await?;
+        if let Some(error) = failed.take() {
+            return Err(error);
+        }
+        last = Some(pack);
+    }
+    match (object, last) {
+        (Some(object), Some(pack)) => each(object, pack),
+        _ => Ok(()),
+    }
+}
+
+/// The keys of a base in order, found without reading what is said of them.
+async fn read_keys(store: &dyn Store, packs: &[PackRef]) -> Result<Vec<Key>, IndexError> {
+    let mut keys: Vec<Key> = Vec::new();
+    for pack in packs {
+        let mut bad = None;
+        read_pack(store, pack, |line, _| match Line::read_key(line) {
+            Ok(text) if keys.last().is_some_and(|last| last.as_str() == text) => {}
+            Ok(text) => match text.parse() {
+                Ok(key) => keys.push(key),
+                Err(error) => bad = Some(InvalidLine::Key(error)),
+            },
+            Err(error) => bad = Some(error),
+        })
+        .await?;
+        if let Some(source) = bad {
+            return Err(ReadError::Line { name: pack.n.clone(), source }.into());
+        }
+    }
+    Ok(keys)
+}
+
+/// Takes the first base in: rows are made in the order of their tables, so that no page is written twice.
+pub(super) async fn load_base(
+    store: &dyn Store,
+    tables: &mut Tables<'_>,
+    body: &Body,
+    packs: &[PackRef],
+) -> Result<(), IndexError> {
+    let seq = body.seq as u32;
+    let numbers: Vec<u32> = packs.iter().map(|pack| tables.pack(pack)).collect::<Result<_, _>>()?;
+    let mut ids: HashMap<Key, u32> = HashMap::with_capacity(body.state.objects as usize);
+    for key in read_keys(store, packs).await? {
+        let id = tables.key(&key)?;
+        ids.insert(key, id);
+    }
+    let mut backlinks: Vec<(u32, u32, u32)> = Vec::with_capacity(body.state.links as usize);
+    let mut names: Vec<(String, u32)> = Vec::new();
+    let mut leaves: Vec<Leaf> = Vec::with_capacity(body.state.objects as usize);
+    read_base(store, packs, |object, _| {
+        let id = ids[&object.key];
+        let mut content_hash = Hash::ZERO;
+        if let Some((content, place, part)) = &object.content {
+            content_hash = content.hash();
+            let pack = numbers[*part as usize];
+            let row = VersionRow { kind: kind_of(content), pack, place: *place, content: content_hash, q: None };
+            tables.versions.insert((id, seq), row.to_bytes().as_slice())?;
+            names.extend(names_in(content).into_iter().map(|name| (name, id)));
+        }
+        let mut relations: BTreeMap<String, Vec<Leaf>> = BTreeMap::new();
+        let mut rows: Vec<(u32, u32, Vec<u8>)> = Vec::new();
+        for (relation, targets) in object.links {
+            let number = tables.relation(&relation)?;
+            let hashed = relations.entry(relation).or_default();
+            for (target, properties) in targets {
+                hashed.push(trie::link_leaf(&target, properties.as_deref()));
+                let target = match ids.get(&target) {
+                    Some(&target) => target,
+                    None => {
+                        let number = tables.key(&target)?;
+                        ids.insert(target, number);
+                        number
+                    }
+                };
+                rows.push((number, target, properties.unwrap_or_default()));
+            }
+        }
+        rows.sort_unstable();
+        for (relation, target, properties) in rows {
+            let value = LinkValue { until: STILL, q_from: None, q_until: None, properties };
+            tables.links.insert((id, relation, target, seq), value.to_bytes().as_slice())?;
+            backlinks.push((target, relation, id));
+        }
+        let roots: Vec<(String, Hash)> =
+            relations.into_iter().map(|(relation, leaves)| (relation, trie::root(leaves))).collect();
+        let roots: Vec<(&str, Hash)> = roots.iter().map(|(relation, root)| (relation.as_str(), *root)).collect();
+        leaves.push((trie::key_hash(&object.key), trie::object_value(content_hash, &roots)));
+        Ok(())
+    })
+    .await?;
+    backlinks.sort_unstable();
+    for (target, relation, source) in backlinks {
+        tables.backlinks.insert((target, relation, source, seq), ())?;
+    }
+    names.sort_unstable();
+    for (name, id) in names {
+        tables.names.insert((name.as_str(), id), ())?;
+    }
+    leaves.sort_unstable();
+    let mut buckets: BTreeMap<usize, Vec<Leaf>> = BTreeMap::new();
+    for (hash, value) in leaves {
+        tables.leaves.insert(&hash.0, &value.0)?;
+        buckets.entry(bucket_of(&hash)).or_default().push((hash, value));
+    }
+    let mut crown = Crown::default();
+    crown.update(buckets.into_iter().map(|(bucket, leaves)| (bucket, Node::of(&leaves, BUCKET_BITS))));
+    tables.finish_trie(&crown, body)
+}
+
+/// Takes over what a base says where the state before it is unknown: only differences become rows.
+pub(super) async fn resync(
+    store: &dyn Store,
+    tables: &mut Tables<'_>,
+    body: &Body,
+    packs: &[PackRef],
+) -> Result<(), IndexError> {
+    let seq = body.seq as u32;
+    let numbers: Vec<u32> = packs.iter().map(|pack| tables.pack(pack)).collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    read_base(store, packs, |object, _| {
+        let id = tables.key(&object.key)?;
+        seen.insert(id);
+        tables.touched.insert(id);
+        let held = tables.current(id)?.map_or(Hash::ZERO, |row| row.content);
+        match &object.content {
+            Some((content, place, part)) if content.hash() != held => {
+                tables.put(id, content, numbers[*part as usize], *place, seq, None)?;
+            }
+            None if !held.is_zero() => remove_content(tables, id, seq)?,
+            _ => {}
+        }
+        let mut wanted = BTreeSet::new();
+        for (relation, targets) in &object.links {
+            tables.add_links(id, relation, targets, seq, None)?;
+            let relation = tables.relation(relation)?;
+            for target in targets.keys() {
+                wanted.insert((relation, tables.key(target)?));
+            }
+        }
+        for (relation, target, from, value) in tables.open_links(id)? {
+            if !wanted.contains(&(relation, target)) {
+                tables.close((id, relation, target, from), value, seq, None)?;
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    for id in 0..tables.next_key {
+        if seen.contains(&id) {
+            continue;
+        }
+        let open = tables.open_links(id)?;
+        let held = tables.current(id)?.is_some_and(|row| row.kind != REMOVED);
+        if held || !open.is_empty() {
+            tables.touched.insert(id);
+            remove_content(tables, id, seq)?;
+            for (relation, target, from, value) in open {
+                tables.close((id, relation, target, from), value, seq, None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_content(tables: &mut Tables<'_>, id: u32, seq: u32) -> Result<(), IndexError> {
+    let place = Place { frame: 0, offset: 0, len: 0 };
+    let row = VersionRow { kind: REMOVED, pack: STILL, place, content: Hash::ZERO, q: None };
+    tables.versions.insert((id, seq), row.to_bytes().as_slice())?;
+    Ok(())
+}
