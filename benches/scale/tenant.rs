@@ -144,13 +144,13 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `objects` in the proportions of a middling tenant, with about seven links each: 80 % users, 12 % groups, one
+    /// `objects` in the proportions of a middling tenant, with ten links each: 80 % users, 12 % groups, one
     /// group with an eighth of the users.
     pub fn of(objects: u32) -> Shape {
         let counts = [objects / 100 * 80, objects / 100 * 12, objects / 100 * 3, objects / 100 * 5];
         let single = counts.iter().sum::<u32>();
         let largest = counts[0] / 8;
-        let members = f64::from(objects) * 7.08 - f64::from(single) - f64::from(largest);
+        let members = f64::from(objects) * 10.0 - f64::from(single) - f64::from(largest);
         Shape { counts, members: members / f64::from(counts[1] - 1), largest }
     }
 
