@@ -108,7 +108,7 @@ impl World {
             }
             let before = size_of(&self.archive());
             let meter = Meter::start();
-            let request = Request { reconcile, ..Request::default() };
+            let request = Request { slot: Some(clock.now()), reconcile, ..Request::default() };
             let body = capturer.capture(&request).await.expect("a capture").body;
             let (cpu, wall) = (meter.cpu(), meter.wall());
             let after = size_of(&self.archive());
