@@ -447,7 +447,7 @@ impl Merger<'_> {
         first_full: bool,
     ) -> Result<Section, CaptureError> {
         if !looked {
-            // Absence wasn't looked at: what is held back stays held back.
+            // An hour in which only the feed was read says nothing of absence: what is held back stays held back.
             return Ok(section);
         }
         let count = inferred.len() as u64;
@@ -480,7 +480,6 @@ impl Merger<'_> {
                 self.out.update.feeds.insert(name.to_owned(), None);
             }
         }
-        // An hour in which only the feed was read says nothing of what an absence came to.
         if !held.is_empty() || !held_before.is_empty() {
             self.out.update.gated.insert(name.to_owned(), held);
         }

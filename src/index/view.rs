@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::IndexError;
+use super::build::damaged;
 use super::rows::bucket_leaves;
 use super::tables::*;
 use crate::archive::appender::RememberedHead;
@@ -132,10 +133,6 @@ impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("View").finish_non_exhaustive()
     }
-}
-
-fn damaged(what: &str) -> IndexError {
-    IndexError::Damaged { source: Box::new(redb::Error::Corrupted(format!("the index has {what}"))) }
 }
 
 impl View {
