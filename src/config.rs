@@ -176,8 +176,6 @@ pub struct Config {
     pub retention_years: u64,
     /// Where the web page and the API listen.
     pub listen: SocketAddr,
-    /// Collections that are turned off.
-    pub collections_off: Vec<&'static str>,
     /// Bounds on what is asked of Graph.
     pub limits: graph::Limits,
     /// How captures are done.
@@ -236,11 +234,6 @@ impl Config {
             schedule: read_schedule(&settings)?,
             retention_years: read_retention(&settings)?,
             listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
-            collections_off: model::COLLECTIONS
-                .iter()
-                .map(|collection| collection.name)
-                .filter(|name| !settings.flag(&format!("collections.{name}")))
-                .collect(),
             capture: read_capture(&settings)?,
             limits,
             secret_text,
@@ -352,21 +345,58 @@ fn read_retention(settings: &Settings) -> Result<u64, ConfigError> {
 }
 
 fn read_capture(settings: &Settings) -> Result<crate::capture::Options, ConfigError> {
+    let mut hours = std::collections::BTreeMap::new();
+    for (collection, facet) in CADENCED {
+        let (name, row) = match facet {
+            Some(facet) => (format!("{collection}_{facet}"), format!("{collection}#{facet}")),
+            None => ((*collection).to_owned(), (*collection).to_owned()),
+        };
+        hours.insert(row, between(settings, &format!("collections.{name}_hours"), 0, 24 * 366)? as u32);
+    }
     Ok(crate::capture::Options {
         time_limit: Duration::from_secs(60 * within(settings, "capture_minutes", 1, 24 * 60)?),
+        off: model::COLLECTIONS
+            .iter()
+            .map(|collection| collection.name)
+            .filter(|name| !settings.flag(&format!("collections.{name}")))
+            .map(str::to_owned)
+            .chain(hours.iter().filter(|(_, hours)| **hours == 0).map(|(row, _)| row.clone()))
+            .collect(),
+        hours,
+        event_overlap: jiff::SignedDuration::from_hours(between(
+            settings,
+            "collections.directoryAudit_overlap_hours",
+            0,
+            720,
+        )? as i64),
         sweep_captures: within(settings, "sweep_captures", 1, 10_000)?,
+        sweep_requests: within(settings, "sweep_requests", 0, 10_000_000)?,
         gate_share: within(settings, "gate_percent", 0, 100)? as f64 / 100.0,
         gate_minimum: within(settings, "gate_minimum", 0, 1_000_000)?,
         ..crate::capture::Options::default()
     })
 }
 
+/// What has an option of its own for how often it is read.
+const CADENCED: &[(&str, Option<&str>)] = &[
+    ("user", Some("activity")),
+    ("user", Some("sync")),
+    ("group", Some("sync")),
+    ("device", Some("activity")),
+    ("device", Some("sync")),
+    ("organization", Some("sync")),
+    ("userRegistrationDetails", None),
+];
+
 /// A number of `[limits]` from `low` to `high`.
 fn within(settings: &Settings, name: &str, low: u64, high: u64) -> Result<u64, ConfigError> {
-    let full = format!("limits.{name}");
-    let number = settings.number(&full);
+    between(settings, &format!("limits.{name}"), low, high)
+}
+
+fn between(settings: &Settings, name: &str, low: u64, high: u64) -> Result<u64, ConfigError> {
+    let number = settings.number(name);
     let fits = (low..=high).contains(&number);
-    fits.then_some(number).ok_or_else(|| settings.wrong(&full, &format!("a number from {low} to {high}")))
+    fits.then_some(number).ok_or_else(|| settings.wrong(name, &format!("a number from {low} to {high}")))
 }
 
 fn read_limits(settings: &Settings) -> Result<graph::Limits, ConfigError> {

@@ -277,6 +277,63 @@ pub struct Coverage {
     /// Properties that the tenant refused to give.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+    /// The properties that were asked for by name, where they aren't those of the capture before and where a segment
+    /// opens; empty also where none are named, since then the service shows what it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
+    /// The permission that lacks, or would do if the code says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+    /// Pages read to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<u64>,
+    /// Requests sent, retries included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// Resource units that the service charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<u64>,
+    /// When the read began, in milliseconds after `t0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ms: Option<u64>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+}
+
+impl Coverage {
+    /// A row that says no more than its status.
+    pub fn new(collection: &str, relation: Option<&str>, facet: Option<&str>, status: Status) -> Coverage {
+        Coverage {
+            c: collection.to_owned(),
+            r: relation.map(str::to_owned),
+            f: facet.map(str::to_owned),
+            st: status,
+            how: None,
+            n: None,
+            count: None,
+            oldest: None,
+            code: None,
+            missed: None,
+            refused: Vec::new(),
+            asked: Vec::new(),
+            needs: None,
+            pages: None,
+            requests: None,
+            units: None,
+            from_ms: None,
+            ms: None,
+        }
+    }
+
+    /// What the row is about: `user`, `group members` or `user#activity`.
+    pub fn subject(&self) -> String {
+        match (&self.r, &self.f) {
+            (Some(relation), _) => format!("{} {relation}", self.c),
+            (None, Some(facet)) => format!("{}#{facet}", self.c),
+            (None, None) => self.c.clone(),
+        }
+    }
 }
 
 /// A revoked key.

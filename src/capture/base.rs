@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::CaptureError;
-use super::merge::{Section, known};
+use super::merge::known;
 use super::object::Known;
+use super::section::Section;
 use crate::archive::Key;
 use crate::archive::line::{Change, ContentChange, Line, LinkChange, Statement};
 use crate::archive::reader::{LineReader, ReadError};

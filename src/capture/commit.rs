@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::merge::Merged;
-use super::progress::Update;
+use super::progress::{Progress, Update};
+use super::section::Section;
 use super::{CaptureError, Committed, base};
 use crate::archive::appender::Appender;
-use crate::archive::entry::{Base, Body, Delta, Entry, PackRef, StateSummary, entry_name};
+use crate::archive::entry::{Base, Body, Coverage, Delta, Entry, PackRef, StateSummary, entry_name};
 use crate::archive::pack::{Kind, PackWriter, Part, Place};
 use crate::archive::reader::LineReader;
 use crate::archive::trie::{self, Leaf};
@@ -56,6 +57,7 @@ pub(super) async fn commit(
     appender: &mut Appender,
     view: &View,
     lines: &LineReader,
+    progress: &Progress,
     clock: &dyn Clock,
     mut merged: Merged,
     times: Times,
@@ -86,14 +88,21 @@ pub(super) async fn commit(
         objects: before.objects.saturating_add_signed(merged.counts.objects),
         links: before.links.saturating_add_signed(merged.counts.links),
     };
-    let delta_root =
-        trie::root(merged.leaves.iter().map(|(key, old, new)| (*key, trie::change_value(*old, *new))).collect());
-    // The first capture's base is its change, so that its lines go there.
-    let changed = write_sections(appender, &place, if first { Kind::Base } else { Kind::Delta }, &mut merged).await?;
-    let (delta_packs, base_packs) = match (first, opens) {
-        (true, _) => (Vec::new(), Some(changed)),
-        (false, true) => (changed, Some(write_base(appender, view, lines, &place, &mut merged, &state).await?)),
-        (false, false) => (changed, None),
+    let changed = merged.leaves.iter().map(|(key, old, new)| (*key, trie::change_value(*old, *new)));
+    let delta_root = trie::root(changed.chain(merged.event_leaves.iter().copied()).collect());
+    let mut events = std::mem::take(&mut merged.events);
+    let (delta_packs, base_packs) = if first {
+        // The first capture's base is its change, so that its lines go there; what happened is in no base.
+        let base = write_sections(appender, &place, Kind::Base, &mut merged.sections).await?;
+        (write_sections(appender, &place, Kind::Delta, &mut events).await?, Some(base))
+    } else {
+        merged.sections.append(&mut events);
+        let delta = write_sections(appender, &place, Kind::Delta, &mut merged.sections).await?;
+        let base = match opens {
+            true => Some(write_base(appender, view, lines, &place, &mut merged, &state).await?),
+            false => None,
+        };
+        (delta, base)
     };
     let mut packs = write_all(appender, &place, Kind::Gated, &merged.gated).await?;
     packs.extend(write_all(appender, &place, Kind::Receipts, &receipt_lines(&merged.receipts)).await?);
@@ -104,7 +113,7 @@ pub(super) async fn commit(
         del: counts.del,
         ladd: counts.ladd,
         ldel: counts.ldel,
-        ev: 0,
+        ev: merged.event_leaves.len() as u64,
         packs: delta_packs,
     });
     body.base = base_packs.map(|packs| Base { packs });
@@ -116,15 +125,39 @@ pub(super) async fn commit(
     body.committed = clock.now();
     body.canon = Some(u64::from(model::LISTS_VERSION));
     body.facets = Some(u64::from(model::LISTS_VERSION));
-    body.cover = Some(std::mem::take(&mut merged.rows).into_cover());
-    let leaf = appender.commit(&body).await?;
     let mut update = merged.update;
+    let mut cover = std::mem::take(&mut merged.rows).into_cover();
+    for row in &mut cover {
+        say_what_was_asked(row, opens, progress, &mut update)?;
+    }
+    body.cover = Some(cover);
+    let leaf = appender.commit(&body).await?;
     // The rows were marked before the number was known.
     for (complete, whole) in update.rows.values_mut() {
         *complete = complete.map(|_| body.seq);
         *whole = whole.map(|_| body.seq);
     }
     Ok((Committed { body, leaf, troubles: merged.troubles }, update))
+}
+
+/// The properties that were asked for are said where they are others than before, and where a segment opens: a hundred
+/// names in every entry would be most of the log.
+fn say_what_was_asked(
+    row: &mut Coverage,
+    opens: bool,
+    progress: &Progress,
+    update: &mut Update,
+) -> Result<(), CaptureError> {
+    if row.asked.is_empty() {
+        return Ok(());
+    }
+    let name = row.subject();
+    if !opens && progress.asked(&name)? == row.asked {
+        row.asked.clear();
+    } else {
+        update.asked.insert(name, row.asked.clone());
+    }
+    Ok(())
 }
 
 async fn put(appender: &Appender, parts: Vec<Part>, packs: &mut Vec<PackRef>) -> Result<(), CaptureError> {
@@ -139,11 +172,11 @@ async fn write_sections(
     appender: &Appender,
     place: &Place,
     kind: Kind,
-    merged: &mut Merged,
+    sections: &mut BTreeMap<String, Section>,
 ) -> Result<Vec<PackRef>, CaptureError> {
     let mut writer = PackWriter::new(place.clone(), kind);
     let mut packs = Vec::new();
-    for section in merged.sections.values_mut() {
+    for section in sections.values_mut() {
         let mut parts = Vec::new();
         section.read(|_, lines| parts.extend(writer.push(lines)))?;
         put(appender, parts, &mut packs).await?;

@@ -1,21 +1,23 @@
-//! Reading the tenant for one capture: which feeds, lists and fan-outs are due, and what came of each.
+//! Reading the tenant for one capture: which feeds, lists, facets and fan-outs are due, and what came of each.
 //!
 //! Must never know: what is done with what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::progress::Progress;
-use super::rows::{self, Rows};
-use super::spool::{Phase, Record, Seen, Spool};
+use super::progress::{Progress, Update};
+use super::recovery;
+use super::rows::{self, Part, Rows};
+use super::seen::Seenness;
+use super::spool::Phase;
 use super::{CaptureError, Options, Request};
 use crate::archive::Key;
 use crate::archive::entry::Status;
-use crate::archive::line::Content;
-use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Sighting};
+use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Sighting, Source};
 use crate::graph::{self, Reader, Receipt};
-use crate::index::{IndexError, VersionKind, View};
+use crate::index::View;
 use crate::model;
 
 /// Pages that may wait between reading and spooling.
@@ -26,47 +28,42 @@ pub(super) struct Gathered {
     pub collections: BTreeMap<&'static str, Seenness>,
     pub rows: Rows,
     pub receipts: Vec<Receipt>,
-    /// New feed tokens; `None` for a feed whose token is of no more use.
-    pub feeds: BTreeMap<String, Option<String>>,
-    /// (row, source) pairs whose relation was read.
-    pub swept: Vec<(String, Key)>,
+    /// What the local state takes over once this is committed.
+    pub update: Update,
     pub troubles: Vec<(String, String)>,
     error: Option<graph::Error>,
     pub reconciled: BTreeSet<&'static str>,
+    /// Ids of what the new events were done to.
+    pub touched: BTreeSet<String>,
     pub last_seq: u64,
-}
-
-/// What was seen of one collection.
-#[derive(Default)]
-pub(super) struct Seenness {
-    pub spool: Spool,
-    pub first_full: bool,
-    pub whole: Option<bool>,
-    pub generations: BTreeMap<Phase, u32>,
-    /// Keys that the feed or list showed, where fan-outs need them.
-    pub sources: BTreeSet<Key>,
-    pub gone: BTreeSet<Key>,
-    /// Properties that any of the reads was refused.
-    pub refused: BTreeSet<String>,
+    /// The time of the last event seen.
+    pub latest_event: Option<Timestamp>,
+    /// The time of the first event seen.
+    pub earliest_event: Option<Timestamp>,
 }
 
 impl Gathered {
     /// What ended the reading, where not a single row could be read.
     pub fn nothing_read(&mut self) -> Option<graph::Error> {
-        let read = self.rows.0.values().any(|row| !matches!(row.st, Status::Carried));
+        let read = self.rows.iter().any(|row| !matches!(row.st, Status::Carried));
         if read { None } else { self.error.take() }
     }
 }
 
-struct Gatherer<'a> {
-    reader: &'a Reader,
-    view: &'a View,
-    progress: &'a Progress,
-    options: &'a Options,
-    request: &'a Request,
+pub(super) struct Gatherer<'a> {
+    pub reader: &'a Reader,
+    pub view: &'a View,
+    pub progress: &'a Progress,
+    pub options: &'a Options,
+    pub request: &'a Request,
     /// Whether what the tenant is compared with is the state at the head.
-    is_known: bool,
-    out: Gathered,
+    pub is_known: bool,
+    pub t0: Timestamp,
+    /// Reads that the rolling sweeps may still make.
+    pub sweep_left: u64,
+    /// What Microsoft's own recovery wrote, in no change feed.
+    pub recovered: recovery::Scope,
+    pub out: Gathered,
 }
 
 /// Reads what is due.
@@ -76,23 +73,34 @@ pub(super) async fn gather(
     progress: &Progress,
     options: &Options,
     request: &Request,
+    t0: Timestamp,
 ) -> Result<Gathered, CaptureError> {
     let last_seq = view.position()?.map_or(0, |head| head.size.saturating_sub(1));
     let out = Gathered {
         collections: BTreeMap::new(),
         rows: Rows::default(),
         receipts: Vec::new(),
-        feeds: BTreeMap::new(),
-        swept: Vec::new(),
+        update: Update::default(),
         troubles: Vec::new(),
         error: None,
         reconciled: BTreeSet::new(),
+        touched: BTreeSet::new(),
         last_seq,
+        latest_event: None,
+        earliest_event: None,
     };
     let is_known = view.is_state_known()?;
-    let mut gatherer = Gatherer { reader, view, progress, options, request, is_known, out };
-    for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none()) {
-        gatherer.collection(recipe).await?;
+    let sweep_left = options.sweep_requests;
+    let recovered = recovery::Scope::default();
+    let mut gatherer = Gatherer { reader, view, progress, options, request, is_known, t0, sweep_left, recovered, out };
+    for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none() && recipe.per().is_none()) {
+        match recipe.is_events() {
+            true => gatherer.events(recipe).await?,
+            false => gatherer.collection(recipe).await?,
+        }
+        if recipe.collection == recovery::JOBS {
+            gatherer.find_recovered()?;
+        }
     }
     for recipe in COLLECTIONS {
         gatherer.fan_outs(recipe).await?;
@@ -101,8 +109,52 @@ pub(super) async fn gather(
 }
 
 impl Gatherer<'_> {
-    fn is_off(&self, collection: &str) -> bool {
-        self.options.off.iter().any(|off| off == collection)
+    pub(super) fn is_off(&self, name: &str) -> bool {
+        self.options.off.iter().any(|off| off == name)
+    }
+
+    /// Events since the last one known, with an overlap for those that come late.
+    async fn events(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+        let name = recipe.collection;
+        self.out.collections.insert(name, Seenness::default());
+        if self.is_off(name) {
+            self.set_off(recipe);
+            return Ok(());
+        }
+        let token = self.progress.token(name, self.out.last_seq)?;
+        let watermark: Option<Timestamp> = token.and_then(|token| token.parse().ok());
+        let overlap = match self.request.reconcile {
+            true => self.options.event_overlap * 6,
+            false => self.options.event_overlap,
+        };
+        let from = watermark.and_then(|watermark| watermark.checked_sub(overlap).ok());
+        let outcome =
+            self.run(name, Aim::Phase(Phase::First), async |reader, out| recipe.events(reader, from, &out).await);
+        let outcome = outcome.await?;
+        self.record(name, Part::Objects, "feed", recipe.permission, &outcome);
+        if outcome.status != collect::Status::Complete {
+            return Ok(());
+        }
+        // Nothing dated later than the service's own clock may move the watermark: what follows would be left out.
+        let skew = jiff::SignedDuration::from_millis(self.reader.meter().skew_ms());
+        let now = self.t0.saturating_add(skew).unwrap_or(self.t0);
+        let latest = self.out.latest_event.map(|latest| latest.min(now));
+        let next = latest.into_iter().chain(watermark).max().or(from);
+        if let Some(next) = next {
+            self.out.update.feeds.insert(name.to_owned(), Some(next.to_string()));
+        }
+        // The service keeps events for some days only. Where it still shows one from before the watermark, it has kept
+        // everything since; where it doesn't after so long, nobody knows.
+        let is_late = watermark.is_some_and(|watermark| now.duration_since(watermark) > KEPT);
+        let reaches_back = self.out.earliest_event.zip(watermark).is_some_and(|(earliest, mark)| earliest <= mark);
+        if is_late
+            && !reaches_back
+            && let Some(row) = self.out.rows.get_mut(name, Part::Objects)
+        {
+            row.st = Status::Partial;
+            row.code = Some(collect::code::RETENTION.to_owned());
+        }
+        Ok(())
     }
 
     /// Feed or lists of one collection, and the rows of the collection and of what its feed reports.
@@ -113,13 +165,42 @@ impl Gatherer<'_> {
             self.set_off(recipe);
             return Ok(());
         }
-        if !recipe.has_feed() {
-            let outcome = self.run(name, Phase::First, async |reader, out| recipe.whole(reader, &out).await).await?;
-            let seenness = self.out.collections.get_mut(name).expect("inserted above");
-            seenness.first_full = outcome.full;
-            self.record(name, None, "whole", &outcome);
+        let hours = self.options.hours(name, recipe.hours);
+        if hours > 0 && !self.is_due(name, Part::Objects, hours)? {
+            self.not_due(name, Part::Objects)?;
             return Ok(());
         }
+        self.open_lifted_facets(recipe)?;
+        match recipe.has_feed() {
+            true => self.by_feed(recipe).await?,
+            false => self.by_list(recipe).await?,
+        }
+        self.facets(recipe).await
+    }
+
+    async fn by_list(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+        let name = recipe.collection;
+        let refused = self.refused(name)?;
+        let read = async |reader: &Reader, out| recipe.whole(reader, &refused, &out).await;
+        let outcome = self.run(name, Aim::Phase(Phase::First), read).await?;
+        self.out.collections.get_mut(name).expect("inserted before").first_full = outcome.full;
+        if outcome.full {
+            self.out.update.refused.insert(name.to_owned(), outcome.refused.clone());
+        }
+        self.record(name, Part::Objects, "whole", recipe.permission, &outcome);
+        Ok(())
+    }
+
+    /// What the tenant refused before: not asked for again but in a reconciliation.
+    fn refused(&self, name: &str) -> Result<Vec<String>, CaptureError> {
+        match self.request.reconcile {
+            true => Ok(Vec::new()),
+            false => Ok(self.progress.refused(name)?),
+        }
+    }
+
+    async fn by_feed(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+        let name = recipe.collection;
         // Where the head is unknown, what the feed tells since doesn't bring it back: only a full round does.
         let token = match self.is_known {
             true => self.progress.token(name, self.out.last_seq)?,
@@ -127,31 +208,47 @@ impl Gatherer<'_> {
         };
         let begins = token.is_none();
         let first = self.feed(recipe, Phase::First, token.as_deref()).await?;
-        self.out.collections.get_mut(name).expect("inserted above").first_full = first.full;
+        self.out.collections.get_mut(name).expect("inserted before").first_full = first.full;
         let mut last = first;
+        let recovered = self.recovered.is_whole(name);
         // A full round has just read everything; reading it once more would prove nothing.
-        if self.request.reconcile && !begins && !last.full && last.status == collect::Status::Complete {
-            let whole = self.run(name, Phase::Whole, async |reader, out| recipe.whole(reader, &out).await).await?;
+        let may = !begins && !last.full && last.status == collect::Status::Complete;
+        let mut token = last.token.take();
+        if (self.request.reconcile || recovered) && may {
+            let whole = async |reader: &Reader, out| recipe.whole(reader, &[], &out).await;
+            let whole = self.run(name, Aim::Phase(Phase::Whole), whole).await?;
             self.whole_relations(recipe).await?;
-            let token = last.token.clone();
-            let again = self.feed(recipe, Phase::Again, token.as_deref()).await?;
+            let mut again = self.feed(recipe, Phase::Again, token.as_deref()).await?;
             // Without a closed second round nobody can tell what moved from what was missed. What it showed is taken
             // over all the same, and the first round's token is kept, so that it comes again.
             if again.status == collect::Status::Complete && !again.full {
-                self.out.collections.get_mut(name).expect("inserted above").whole = Some(whole.full);
+                let seenness = self.out.collections.get_mut(name).expect("inserted before");
+                seenness.whole = Some(whole.full);
+                seenness.is_explained = recovered;
                 if whole.full {
                     self.out.reconciled.insert(name);
                 }
+                let is_given = |name: &&String| !whole.refused.contains(*name);
+                seenness.granted = last.refused.iter().filter(is_given).cloned().collect();
+                token = again.token.take();
+                if whole.full && !seenness.granted.is_empty() {
+                    // What was refused is given now: the feed must begin anew to track it.
+                    token = None;
+                    self.out.update.feeds.insert(name.to_owned(), None);
+                }
                 let count = whole.count;
-                last = Outcome { count, items: whole.items, ..again };
+                last = Outcome { count, items: whole.items, ..again.and(&last).and(&whole) };
             }
         }
-        self.record(name, None, "feed", &last);
-        for relation in recipe.relations.iter().filter(|relation| relation.feed) {
-            self.record(name, Some(relation.name), "feed", &last);
+        if let Some(objects) = self.recovered.objects(name) {
+            self.reread(recipe, objects).await?;
         }
-        if let Some(token) = last.token {
-            self.out.feeds.insert(name.to_owned(), Some(token));
+        self.record(name, Part::Objects, "feed", recipe.permission, &last);
+        for relation in recipe.relations.iter().filter(|relation| relation.feed) {
+            self.record(name, Part::Relation(relation.name), "feed", relation.permission, &last);
+        }
+        if let Some(token) = token {
+            self.out.update.feeds.insert(name.to_owned(), Some(token));
         }
         Ok(())
     }
@@ -162,145 +259,63 @@ impl Gatherer<'_> {
         phase: Phase,
         token: Option<&str>,
     ) -> Result<Outcome, CaptureError> {
-        self.run(recipe.collection, phase, async |reader, out| recipe.feed(reader, token, &out).await).await
+        let read = async |reader: &Reader, out| recipe.feed(reader, token, &out).await;
+        self.run(recipe.collection, Aim::Phase(phase), read).await
     }
 
     /// In a reconciliation the relations that the feed reports are read whole too, except those with one target at
     /// most: they would cost a request an object.
     async fn whole_relations(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
         for relation in recipe.relations.iter().filter(|relation| relation.feed && !relation.single) {
-            let sources = self.sources(recipe.collection)?;
+            let sources = self.sources(recipe.collection)?.into_iter().map(Source::from).collect();
             self.links(recipe, relation, sources, Phase::Whole).await?;
         }
         Ok(())
     }
 
-    fn set_off(&mut self, recipe: &'static Recipe) {
+    /// Reads single objects anew, with what the feed would have said of their links.
+    async fn reread(&mut self, recipe: &'static Recipe, objects: Vec<Key>) -> Result<(), CaptureError> {
         let name = recipe.collection;
-        let model = model::find(name).expect("every recipe has a collection");
-        let rows = std::iter::once(None).chain(model.relations.iter().map(|relation| Some(relation.name)));
-        for relation in rows {
-            self.out.rows.set(name, relation, Status::Absent).code = Some("off".to_owned());
-        }
-    }
-
-    /// Relations that no feed reports, and collections that hang under this one.
-    async fn fan_outs(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
-        let name = recipe.collection;
-        if let Some((parent, relation)) = recipe.parent() {
-            self.out.collections.entry(name).or_default();
-            if self.is_off(name) || self.is_off(parent) {
-                self.out.rows.set(name, None, Status::Absent).code = Some("off".to_owned());
-                self.out.rows.set(parent, Some(relation), Status::Absent).code = Some("off".to_owned());
-                return Ok(());
-            }
-            let due = self.due(parent, relation)?;
-            let outcome = match due.sources.is_empty() {
-                true => None,
-                false => {
-                    let sources: Vec<Key> = due.sources.iter().cloned().collect();
-                    Some(
-                        self.run_under(name, Some(parent), Phase::Links, async |reader, out| {
-                            recipe.children(reader, sources, &out).await
-                        })
-                        .await?,
-                    )
-                }
-            };
-            self.record_fan_out(parent, Some(relation), &due, outcome.as_ref());
-            self.record_fan_out(name, None, &due, outcome.as_ref());
-            return Ok(());
-        }
-        if self.is_off(name) {
-            return Ok(());
-        }
-        for relation in recipe.relations.iter().filter(|relation| !relation.feed) {
-            let due = self.due(name, relation.name)?;
-            let outcome = match due.sources.is_empty() {
-                true => None,
-                false => Some(self.links(recipe, relation, due.sources.clone(), Phase::Links).await?),
-            };
-            self.record_fan_out(name, Some(relation.name), &due, outcome.as_ref());
+        let keys = objects.clone();
+        let read = async |reader: &Reader, out| recipe.objects(reader, keys, &out).await;
+        self.run(name, Aim::Phase(Phase::Reread), read).await?;
+        for relation in recipe.relations.iter().filter(|relation| relation.feed) {
+            let sources = objects.iter().cloned().map(Source::from).collect();
+            self.links(recipe, relation, sources, Phase::Reread).await?;
         }
         Ok(())
     }
 
-    async fn links(
+    pub(super) fn set_off(&mut self, recipe: &'static Recipe) {
+        let name = recipe.collection;
+        let model = model::find(name).expect("every recipe has a collection");
+        let relations = model.relations.iter().map(|relation| Part::Relation(relation.name));
+        let facets = model.facets.iter().map(|facet| Part::Facet(facet.name));
+        for part in std::iter::once(Part::Objects).chain(relations).chain(facets) {
+            self.out.rows.set(name, part, Status::Absent).code = Some("off".to_owned());
+        }
+    }
+
+    pub(super) async fn links(
         &mut self,
         recipe: &'static Recipe,
         relation: &'static RelationRead,
-        sources: BTreeSet<Key>,
+        sources: Vec<Source>,
         phase: Phase,
     ) -> Result<Outcome, CaptureError> {
-        let sources: Vec<Key> = sources.into_iter().collect();
-        self.run(recipe.collection, phase, async |reader, out| recipe.links(relation, reader, sources, &out).await)
-            .await
-    }
-
-    /// Every object of a collection as far as is known now: at the head, less what went, plus what came.
-    fn sources(&self, collection: &str) -> Result<BTreeSet<Key>, CaptureError> {
-        let mut sources = BTreeSet::new();
-        let seenness = self.out.collections.get(collection);
-        self.view.each_key::<IndexError>(Some(collection), |key, id| {
-            let version = self.view.version_at(id, u64::from(u32::MAX))?;
-            if version.is_some_and(|version| version.kind != VersionKind::Removed) && key.facet_name().is_none() {
-                sources.insert(key);
-            }
-            Ok(std::ops::ControlFlow::Continue(()))
-        })?;
-        if let Some(seenness) = seenness {
-            if seenness.first_full {
-                sources.clear();
-            }
-            sources.extend(seenness.sources.iter().cloned());
-            sources.retain(|key| !seenness.gone.contains(key));
-        }
-        Ok(sources)
-    }
-
-    /// Which sources of a relation are to be read now: those that came or changed, and of the others as many as are due,
-    /// the longest unread first.
-    fn due(&self, collection: &str, relation: &str) -> Result<Due, CaptureError> {
-        let row = rows::text(&(collection.to_owned(), Some(relation.to_owned())));
-        let all = self.sources(collection)?;
-        let swept = self.progress.swept(&row)?;
-        let never = self.progress.row(&row)?.0.is_none();
-        let changed = self.out.collections.get(collection).map(|seenness| &seenness.sources);
-        let mut sources: BTreeSet<Key> = BTreeSet::new();
-        if self.request.reconcile || never || !self.is_known {
-            sources = all.clone();
-        } else {
-            let share = (all.len() as u64).div_ceil(self.options.sweep_captures.max(1)) as usize;
-            let mut oldest: Vec<(u64, &Key)> =
-                all.iter().map(|key| (swept.get(key.as_str()).copied().unwrap_or(0), key)).collect();
-            oldest.sort_unstable();
-            sources.extend(oldest.iter().take_while(|(seq, _)| *seq == 0).map(|(_, key)| (*key).clone()));
-            sources.extend(oldest.iter().take(share).map(|(_, key)| (*key).clone()));
-            sources.extend(changed.into_iter().flatten().filter(|key| all.contains(*key)).cloned());
-        }
-        let oldest = all.iter().filter(|key| !sources.contains(*key)).filter_map(|key| swept.get(key.as_str())).min();
-        Ok(Due { oldest: oldest.copied(), is_all: sources.len() == all.len(), sources })
+        let read = async |reader: &Reader, out| recipe.links(relation, reader, sources, &out).await;
+        self.run(recipe.collection, Aim::Phase(phase), read).await
     }
 
     /// Runs one read with its consumer, and keeps what ended it.
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         collection: &'static str,
-        phase: Phase,
-        read: impl AsyncFnOnce(&Reader, collect::Sink) -> Outcome,
-    ) -> Result<Outcome, CaptureError> {
-        self.run_under(collection, None, phase, read).await
-    }
-
-    async fn run_under(
-        &mut self,
-        collection: &'static str,
-        parent: Option<&'static str>,
-        phase: Phase,
+        aim: Aim,
         read: impl AsyncFnOnce(&Reader, collect::Sink) -> Outcome,
     ) -> Result<Outcome, CaptureError> {
         let (sender, mut receiver) = mpsc::channel::<Vec<Sighting>>(PAGES_WAITING);
-        let reader = self.reader;
+        let (reader, view) = (self.reader, self.view);
         let watch = &self.request.watch;
         let out = &mut self.out;
         let consume = async {
@@ -309,16 +324,22 @@ impl Gatherer<'_> {
                 watch.tell(collection, page.len() as u64);
                 for sighting in page {
                     if result.is_ok() {
-                        result = out.take(collection, parent, phase, sighting);
+                        result = out.take(view, collection, aim, sighting);
                     }
                 }
             }
             result
         };
+        let begun = reader.clock().now();
         let (mut outcome, consumed) = tokio::join!(read(reader, sender), consume);
         consumed?;
+        let since = |from: Timestamp, to: Timestamp| u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0);
+        outcome.from_ms = since(self.t0, begun);
+        outcome.ms = since(begun, reader.clock().now());
         let seenness = self.out.collections.entry(collection).or_default();
-        seenness.refused.extend(outcome.refused.iter().cloned());
+        if matches!(aim, Aim::Phase(_)) {
+            seenness.refused.extend(outcome.refused.iter().cloned());
+        }
         if let Some(error) = outcome.error.take() {
             self.out.troubles.push((collection.to_owned(), describe(&error)));
             self.out.error.get_or_insert(error);
@@ -326,115 +347,43 @@ impl Gatherer<'_> {
         Ok(outcome)
     }
 
-    fn record(&mut self, collection: &str, relation: Option<&str>, how: &str, outcome: &Outcome) {
+    pub(super) fn record(&mut self, collection: &str, part: Part<'_>, how: &str, permission: &str, outcome: &Outcome) {
         let (status, code) = rows::status_of(outcome);
-        let row = self.out.rows.set(collection, relation, status);
+        let refused = self.out.collections.get(collection).map(|seenness| &seenness.refused);
+        let refused: Vec<String> = refused.into_iter().flatten().cloned().collect();
+        let row = self.out.rows.set(collection, part, status);
         row.how = Some(how.to_owned());
         row.code = code.map(str::to_owned);
-        if relation.is_none() {
-            row.n = Some(outcome.items);
-            row.count = outcome.count;
-            let refused = self.out.collections.get(collection).map(|seenness| &seenness.refused);
-            row.refused = refused.into_iter().flatten().cloned().collect();
+        row.needs = code.filter(|code| *code == collect::code::NO_PERMISSION).map(|_| permission.to_owned());
+        if part.relation().is_some() {
+            return;
         }
-    }
-
-    fn record_fan_out(&mut self, collection: &str, relation: Option<&str>, due: &Due, outcome: Option<&Outcome>) {
-        let (mut status, code) = outcome.map_or((Status::Complete, None), rows::status_of);
-        if status == Status::Complete && !due.is_all {
-            status = if due.sources.is_empty() { Status::NotDue } else { Status::Rolling };
+        row.n = Some(outcome.items);
+        row.count = outcome.count;
+        row.asked = outcome.asked.clone();
+        if part == Part::Objects {
+            row.refused = refused;
         }
-        let row = self.out.rows.set(collection, relation, status);
-        row.how = Some("whole".to_owned());
-        row.code = code.map(str::to_owned);
-        row.n = outcome.map(|outcome| outcome.items);
-        if matches!(status, Status::Rolling | Status::NotDue | Status::Partial) {
-            row.oldest = due.oldest;
-        }
+        rows::set_costs(row, outcome);
     }
 }
 
-/// What of a relation is read in this capture.
-struct Due {
-    sources: BTreeSet<Key>,
-    oldest: Option<u64>,
-    is_all: bool,
+/// What a read is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// The objects of a collection, or links of theirs.
+    Phase(Phase),
+    /// One facet.
+    Facet(&'static str),
+    /// The objects that hang under those of another collection, and the links to them.
+    Under(&'static str),
+    /// One object for each of another collection.
+    Per(&'static str),
 }
 
-impl Gathered {
-    fn take(
-        &mut self,
-        collection: &'static str,
-        parent: Option<&'static str>,
-        phase: Phase,
-        sighting: Sighting,
-    ) -> Result<(), CaptureError> {
-        let (key, seen) = match sighting {
-            Sighting::Receipt(receipt) => {
-                self.receipts.push(receipt);
-                return Ok(());
-            }
-            Sighting::Restart => {
-                let seenness = self.collections.entry(collection).or_default();
-                *seenness.generations.entry(phase).or_insert(0) += 1;
-                return Ok(());
-            }
-            Sighting::Unread { source, relation, code } => {
-                if code != collect::code::GONE {
-                    tracing::debug!(source = %source, relation, code, "a relation could not be read");
-                }
-                return Ok(());
-            }
-            Sighting::Object { key, content, partial } => {
-                let content = match content {
-                    collect::Content::Canonical(bytes) => Content::Canonical(bytes),
-                    collect::Content::Raw(bytes) => Content::Raw(bytes),
-                };
-                (key, Seen::Content { content, partial })
-            }
-            Sighting::Gone { key } => (key, Seen::Gone),
-            Sighting::Link { source, relation, target, present } => {
-                (source, Seen::Link { relation: relation.to_owned(), target, present })
-            }
-            Sighting::Links { source, relation, targets } => {
-                if phase != Phase::First && phase != Phase::Again {
-                    self.swept.push((format!("{} {relation}", source.collection()), source.clone()));
-                }
-                (source, Seen::Links { relation: relation.to_owned(), targets })
-            }
-        };
-        // Under a parent the links are the parent's and the objects the child's.
-        let owner = match (&seen, parent) {
-            (Seen::Links { .. }, Some(parent)) => parent,
-            _ => collection,
-        };
-        let seenness = self.collections.entry(owner).or_default();
-        let phase = if parent.is_some() && owner == collection { Phase::First } else { phase };
-        if phase == Phase::First || phase == Phase::Again {
-            match seen {
-                Seen::Gone => {
-                    seenness.sources.remove(&key);
-                    seenness.gone.insert(key.clone());
-                }
-                Seen::Content { .. } if has_fan_outs(collection) => {
-                    seenness.gone.remove(&key);
-                    seenness.sources.insert(key.clone());
-                }
-                _ => {}
-            }
-        }
-        let generation = seenness.generations.get(&phase).copied().unwrap_or(0);
-        seenness.spool.push(&Record { key, phase, generation, seen })?;
-        Ok(())
-    }
-}
-
-fn has_fan_outs(collection: &str) -> bool {
-    COLLECTIONS.iter().any(|recipe| {
-        recipe.parent().is_some_and(|(parent, _)| parent == collection)
-            || (recipe.collection == collection && recipe.relations.iter().any(|relation| !relation.feed))
-    })
-}
+/// The shortest time for which the service keeps audit records (learn, reference-reports-data-retention: 7 days without
+/// a P1 or P2 licence).
+const KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 
 /// An error with its causes, for people.
 fn describe(error: &dyn std::error::Error) -> String {

@@ -3,14 +3,13 @@
 //! Must never know: how the tenant was read, how packs are written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Seek, Write};
 
-use tempfile::SpooledTempFile;
-
-use super::gather::{Gathered, Seenness};
+use super::gather::Gathered;
 use super::object::{self, Known, LastRead, Scope, Verdict};
 use super::progress::{Progress, Update};
-use super::rows::{self, Rows};
+use super::rows::{self, Part, Rows};
+use super::section::Section;
+use super::seen::Seenness;
 use super::spool::{Phase, Record, Seen};
 use super::{CaptureError, Options, Request};
 use crate::archive::Key;
@@ -24,9 +23,6 @@ use crate::hash::Hash;
 use crate::index::{IndexError, VersionKind, View};
 use crate::model;
 
-/// Bytes of changed lines of one collection that stay in memory.
-const SECTION_BYTES: usize = 8 << 20;
-
 /// Properties that Graph's change feed doesn't track: a reconciliation that finds them changed has found nothing that
 /// the feed missed (learn, user-delta).
 const UNTRACKED: &[(&str, &[&str])] = &[("user", &["licenseAssignmentStates"])];
@@ -35,6 +31,10 @@ const UNTRACKED: &[(&str, &[&str])] = &[("user", &["licenseAssignmentStates"])];
 pub(super) struct Merged {
     /// By collection and slash, so that they stand in key order: the lines of each key.
     pub sections: BTreeMap<String, Section>,
+    /// The lines of what happened, by collection likewise: no part of the state.
+    pub events: BTreeMap<String, Section>,
+    /// Hashed key and value of each event.
+    pub event_leaves: Vec<(Hash, Hash)>,
     /// Hashed key, value before, value after.
     pub leaves: Vec<(Hash, Hash, Hash)>,
     pub counts: Counts,
@@ -55,46 +55,6 @@ pub(super) struct Counts {
     pub ldel: u64,
     pub objects: i64,
     pub links: i64,
-}
-
-/// Lines of one collection, key by key.
-pub(super) struct Section {
-    file: SpooledTempFile,
-}
-
-impl Section {
-    fn new() -> Self {
-        Section { file: SpooledTempFile::new(SECTION_BYTES) }
-    }
-
-    fn push(&mut self, key: &Key, lines: &[u8]) -> io::Result<()> {
-        for bytes in [key.as_str().as_bytes(), lines] {
-            self.file.write_all(&(bytes.len() as u32).to_le_bytes())?;
-            self.file.write_all(bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Calls `each` with the lines of every key in order.
-    pub fn read(&mut self, mut each: impl FnMut(&str, &[u8])) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.rewind()?;
-        let mut reader = io::BufReader::new(&mut self.file);
-        let mut len = [0; 4];
-        loop {
-            match reader.read_exact(&mut len) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            let mut key = vec![0; u32::from_le_bytes(len) as usize];
-            reader.read_exact(&mut key)?;
-            reader.read_exact(&mut len)?;
-            let mut lines = vec![0; u32::from_le_bytes(len) as usize];
-            reader.read_exact(&mut lines)?;
-            each(std::str::from_utf8(&key).map_err(io::Error::other)?, &lines);
-        }
-    }
 }
 
 /// What the head says of a key.
@@ -161,10 +121,11 @@ pub(super) async fn merge(
         }
         None => None,
     };
-    let Gathered { collections, rows, receipts, feeds, swept, troubles, reconciled, .. } = gathered;
-    let update = Update { feeds, swept, ..Update::default() };
+    let Gathered { collections, rows, receipts, update, troubles, reconciled, .. } = gathered;
     let out = Merged {
         sections: BTreeMap::new(),
+        events: BTreeMap::new(),
+        event_leaves: Vec::new(),
         leaves: Vec::new(),
         counts: Counts::default(),
         gated: Vec::new(),
@@ -195,7 +156,10 @@ pub(super) async fn merge(
     let mut collections = collections;
     for recipe in COLLECTIONS {
         if let Some(seenness) = collections.remove(recipe.collection) {
-            merger.collection(recipe.collection, seenness).await?;
+            match recipe.is_events() {
+                true => merger.events(recipe.collection, seenness)?,
+                false => merger.collection(recipe.collection, seenness).await?,
+            }
         }
     }
     merger.close_rows();
@@ -203,34 +167,50 @@ pub(super) async fn merge(
 }
 
 impl Merger<'_> {
+    /// Events are recorded as they came, each once.
+    fn events(&mut self, name: &'static str, seenness: Seenness) -> Result<(), CaptureError> {
+        let mut drain = seenness.spool.drain()?;
+        let mut section = Section::new();
+        while let Some((key, records)) = drain.next()? {
+            let Some(content) = records.into_iter().find_map(|record| match record.seen {
+                Seen::Event { content } => Some(content),
+                _ => None,
+            }) else {
+                continue;
+            };
+            self.out.event_leaves.push((trie::key_hash(&key), trie::event_value(content.hash())));
+            let mut lines = Vec::new();
+            Line { key: key.clone(), statement: Statement::Event(content), q: None }.write(&mut lines);
+            section.push(&key, &lines)?;
+        }
+        self.out.events.insert(format!("{name}/"), section);
+        Ok(())
+    }
+
     async fn collection(&mut self, name: &'static str, seenness: Seenness) -> Result<(), CaptureError> {
         let recipe = crate::collect::find(name).expect("only collections of the table are gathered");
-        let scope = Scope {
-            first_full: seenness.first_full,
-            whole: seenness.whole,
-            generations: seenness.generations,
-            refused: seenness.refused.into_iter().collect(),
-            feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
-            untracked: UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[], |(_, names)| names),
-            nulls_may_lack: recipe.has_feed(),
+        let looked_whole = seenness.first_full || seenness.whole == Some(true);
+        let facets = seenness.facets.clone();
+        let is_looked = |facet: Option<&str>| match facet {
+            None => looked_whole,
+            Some(facet) => facets.get(facet).is_some_and(|facet| facet.is_full),
         };
-        for relation in model::find(name).expect("in the table").relations {
-            let row = rows::text(&(name.to_owned(), Some(relation.name.to_owned())));
-            let swept = self.progress.swept(&row)?;
-            self.swept.insert(row, swept);
-        }
+        let (scope, spool) = scope_of(recipe, seenness);
+        self.load_swept(recipe)?;
         let lapsed = self.lapsed.remove(name).unwrap_or_default();
-        let mut present = 0u64;
-        let mut unseen = BTreeMap::new();
-        if scope.first_full || scope.whole == Some(true) {
-            self.view.each_key::<IndexError>(Some(name), |key, id| {
-                unseen.insert(key, id);
+        let mut unseen = BTreeSet::new();
+        if looked_whole || facets.values().any(|facet| facet.is_full) {
+            self.view.each_key::<IndexError>(Some(name), |key, _| {
+                if is_looked(key.facet_name()) {
+                    unseen.insert(key);
+                }
                 Ok(std::ops::ControlFlow::Continue(()))
             })?;
         }
-        let mut drain = seenness.spool.drain()?;
+        let mut present: BTreeMap<Option<String>, u64> = BTreeMap::new();
+        let mut drain = spool.drain()?;
         let mut next = drain.next()?;
-        let mut extra: BTreeSet<Key> = unseen.into_keys().chain(lapsed.keys().cloned()).collect();
+        let mut extra: BTreeSet<Key> = unseen.into_iter().chain(lapsed.keys().cloned()).collect();
         let mut section = Section::new();
         let mut inferred = Vec::new();
         loop {
@@ -246,16 +226,25 @@ impl Merger<'_> {
                     (extra.pop_first().expect("the other case has handled an empty set"), Vec::new())
                 }
             };
-            let id = self.view.id(&key)?;
-            let prior = match id {
+            let prior = match self.view.id(&key)? {
                 Some(id) => known(self.view, self.lines, id).await?,
                 None => Known::default(),
             };
-            present += u64::from(prior.content.is_some());
+            let facet = key.facet_name();
+            *present.entry(facet.map(str::to_owned)).or_default() += u64::from(prior.content.is_some());
             let lapsed = lapsed.get(&key).filter(|_| !records.iter().any(|r| matches!(r.seen, Seen::Content { .. })));
-            let verdict = match lapsed {
-                Some(_) => Verdict::default(),
-                None => object::judge(&prior, &records, &scope),
+            let verdict = match (lapsed, facet) {
+                (Some(_), _) => Verdict::default(),
+                (None, None) => object::judge(&prior, &records, &scope),
+                (None, Some(facet)) => {
+                    let seen = facets.get(facet).copied().unwrap_or_default();
+                    let generations = BTreeMap::from([(Phase::First, seen.generation)]);
+                    object::judge(
+                        &prior,
+                        &records,
+                        &Scope { first_full: seen.is_full, generations, ..Scope::default() },
+                    )
+                }
             };
             if verdict.inferred_gone && lapsed.is_none() {
                 inferred.push((key, prior, verdict));
@@ -264,9 +253,28 @@ impl Merger<'_> {
             let q = lapsed.copied();
             self.object(name, &key, &prior, verdict, q, &records, &mut section)?;
         }
-        let looked = scope.first_full || scope.whole == Some(true);
-        let section = self.removals(name, inferred, present, section, looked, scope.first_full)?;
+        let mut removed = BTreeMap::new();
+        let parts = std::iter::once(None).chain(facets.keys().map(|facet| Some(*facet)));
+        for facet in parts.filter(|facet| is_looked(*facet)) {
+            let present = present.get(&facet.map(str::to_owned)).copied().unwrap_or(0);
+            let (mine, others) = inferred.into_iter().partition(|(key, ..)| key.facet_name() == facet);
+            inferred = others;
+            self.removals(name, facet, mine, present, scope.first_full, &mut removed)?;
+        }
+        let section = if removed.is_empty() { section } else { section.merged(&removed)? };
         self.out.sections.insert(format!("{name}/"), section);
+        Ok(())
+    }
+
+    fn load_swept(&mut self, recipe: &crate::collect::Recipe) -> Result<(), CaptureError> {
+        let name = recipe.collection;
+        let relations = model::find(name).expect("in the table").relations.iter();
+        let parts = relations.map(|relation| Part::Relation(relation.name));
+        for part in parts.chain(recipe.per().map(|_| Part::Objects)) {
+            let row = rows::text(name, part);
+            let swept = self.progress.swept(&row)?;
+            self.swept.insert(row, swept);
+        }
         Ok(())
     }
 
@@ -289,16 +297,18 @@ impl Merger<'_> {
         let read = self.last_read(name, key, prior, &verdict, lapsed);
         let Some(change) = object::change(prior, &verdict.known, &read) else { return Ok(()) };
         if verdict.missed_content {
-            self.missed(name, None);
+            self.missed(name, Part::Objects);
         }
-        for relation in &verdict.missed_links {
-            self.missed(name, Some(relation));
+        if !verdict.is_explained {
+            for relation in &verdict.missed_links {
+                self.missed(name, Part::Relation(relation));
+            }
         }
         self.write(key, prior, &verdict.known, &change, section)
     }
 
-    fn missed(&mut self, collection: &str, relation: Option<&str>) {
-        if let Some(row) = self.out.rows.get_mut(collection, relation) {
+    fn missed(&mut self, collection: &str, part: Part<'_>) {
+        if let Some(row) = self.out.rows.get_mut(collection, part) {
             *row.missed.get_or_insert(0) += 1;
         }
     }
@@ -340,16 +350,19 @@ impl Merger<'_> {
 
     /// What becomes of the objects that hang under this one: gone with it, or no longer listed under it.
     fn children(&mut self, name: &str, key: &Key, prior: &Known, verdict: &Verdict, records: &[Record]) {
+        let gone = verdict.known.content.is_none() && prior.content.is_some();
+        if gone && key.facet_name().is_none() {
+            self.own_gone(name, key);
+        }
         for relation in model::find(name).expect("in the table").relations {
             let Some(child) = relation.targets else { continue };
             let was_read = records.iter().any(|record| {
                 matches!(&record.seen, Seen::Links { relation: read, .. } if record.phase == Phase::Links && read == relation.name)
             });
-            let gone = verdict.known.content.is_none() && prior.content.is_some();
             if !was_read && !gone {
                 continue;
             }
-            let q = if gone { self.row_q(name, None) } else { self.source_q(name, relation.name, key, prior) };
+            let q = if gone { self.row_q(name, Part::Objects) } else { self.source_q(name, relation.name, key, prior) };
             let none = BTreeMap::new();
             let now = verdict.known.links.get(relation.name).unwrap_or(&none);
             for target in prior.links.get(relation.name).unwrap_or(&none).keys() {
@@ -362,16 +375,32 @@ impl Merger<'_> {
             }
             if gone {
                 // A removal that follows from the parent's was seen, though the row was not read.
-                for (collection, relation) in [(child, None), (name, Some(relation.name))] {
-                    if let Some(row) = self.out.rows.get_mut(collection, relation) {
-                        row.st = match row.st {
-                            Status::NotDue => Status::Rolling,
-                            Status::Carried | Status::Absent => Status::Partial,
-                            other => other,
-                        };
-                    }
-                }
+                self.open_row(child, Part::Objects);
+                self.open_row(name, Part::Relation(relation.name));
             }
+        }
+    }
+
+    /// What there is one of for each object goes with it.
+    fn own_gone(&mut self, name: &str, key: &Key) {
+        for recipe in COLLECTIONS.iter().filter(|recipe| recipe.per() == Some(name)) {
+            let own = Key::new(recipe.collection, &key.decoded_id());
+            if self.view.id(&own).ok().flatten().is_some() {
+                let q = self.row_q(name, Part::Objects);
+                self.lapsed.entry(recipe.collection).or_default().insert(own, q);
+                self.open_row(recipe.collection, Part::Objects);
+            }
+        }
+    }
+
+    /// Makes room for a change under a row that wasn't read.
+    fn open_row(&mut self, collection: &str, part: Part<'_>) {
+        if let Some(row) = self.out.rows.get_mut(collection, part) {
+            row.st = match row.st {
+                Status::NotDue => Status::Rolling,
+                Status::Carried | Status::Absent => Status::Partial,
+                other => other,
+            };
         }
     }
 
@@ -383,25 +412,27 @@ impl Merger<'_> {
         verdict: &Verdict,
         lapsed: Option<Option<u64>>,
     ) -> LastRead {
-        let whole = |relation: Option<&str>| {
-            let row = rows::text(&(name.to_owned(), relation.map(str::to_owned)));
-            let last = self.progress.row(&row).ok().and_then(|(_, whole)| whole).or(self.first_seq);
+        let whole = |part: Part<'_>| {
+            let last = self.progress.row(&rows::text(name, part)).ok().and_then(|(_, whole)| whole).or(self.first_seq);
             last.filter(|seq| Some(*seq) != self.last_seq)
         };
-        let mut read = LastRead { content: self.row_q(name, None), links: BTreeMap::new() };
+        let recipe = crate::collect::find(name).expect("in the table");
+        let objects = Part::of_facet(key.facet_name());
+        let mut read = LastRead { content: self.row_q(name, objects), links: BTreeMap::new() };
         if let Some(q) = lapsed {
             read.content = q;
+        } else if let Some(parent) = recipe.per() {
+            read.content = self.own_q(name, parent, key);
         } else if verdict.missed_content || verdict.untracked_content {
-            read.content = whole(None);
+            read.content = whole(objects);
         } else if let Some(q) = self.child_q.get(key) {
             read.content = Some(*q);
         }
         for relation in verdict.known.links.keys().chain(prior.links.keys()) {
-            let recipe = crate::collect::find(name).expect("in the table");
             let by_feed = recipe.relation(relation).is_some_and(|relation| relation.feed);
             let q = match (verdict.missed_links.contains(relation), by_feed) {
-                (true, _) => whole(Some(relation)),
-                (false, true) => self.row_q(name, Some(relation)),
+                (true, _) => whole(Part::Relation(relation)),
+                (false, true) => self.row_q(name, Part::Relation(relation)),
                 (false, false) => self.source_q(name, relation, key, prior),
             };
             read.links.insert(relation.clone(), q);
@@ -416,118 +447,125 @@ impl Merger<'_> {
     }
 
     /// When a row that is read at once was last complete, if that wasn't at the capture just before.
-    fn row_q(&self, collection: &str, relation: Option<&str>) -> Option<u64> {
+    fn row_q(&self, collection: &str, part: Part<'_>) -> Option<u64> {
         let last = self.out.last.as_ref()?;
-        if rows::was_complete(last, collection, relation) {
+        if rows::was_complete(last, collection, part) {
             return None;
         }
-        let row = rows::text(&(collection.to_owned(), relation.map(str::to_owned)));
-        let complete = self.progress.row(&row).ok().and_then(|(complete, _)| complete);
+        let complete = self.progress.row(&rows::text(collection, part)).ok().and_then(|(complete, _)| complete);
         complete.or(self.first_seq).filter(|seq| Some(*seq) != self.last_seq)
     }
 
     /// When this source's relation was last read, if that wasn't at the capture just before.
     fn source_q(&self, collection: &str, relation: &str, source: &Key, prior: &Known) -> Option<u64> {
         if prior.content.is_none() {
-            return self.row_q(collection, None);
+            return self.row_q(collection, Part::Objects);
         }
-        let row = rows::text(&(collection.to_owned(), Some(relation.to_owned())));
+        let row = rows::text(collection, Part::Relation(relation));
         let swept = self.swept.get(&row).and_then(|swept| swept.get(source.as_str())).copied();
         swept.or(self.first_seq).filter(|seq| Some(*seq) != self.last_seq)
     }
 
-    /// Commits or holds back what is gone only because it wasn't seen, and puts it in order with the rest.
+    /// When the one object that belongs to another was last read; before the first time, when that other was.
+    fn own_q(&self, collection: &str, parent: &str, key: &Key) -> Option<u64> {
+        let source = Key::new(parent, &key.decoded_id());
+        let swept = self.swept.get(&rows::text(collection, Part::Objects));
+        match swept.and_then(|swept| swept.get(source.as_str())).copied() {
+            Some(seq) => Some(seq).filter(|seq| Some(*seq) != self.last_seq),
+            None if self.view.id(&source).ok().flatten().is_some() => {
+                self.first_seq.filter(|seq| Some(*seq) != self.last_seq)
+            }
+            None => self.row_q(parent, Part::Objects),
+        }
+    }
+
+    /// Commits or holds back what is gone only because it wasn't seen. An hour in which only the feed was read says
+    /// nothing of absence: what is held back then stays held back.
     fn removals(
         &mut self,
         name: &'static str,
+        facet: Option<&str>,
         inferred: Vec<(Key, Known, Verdict)>,
         present: u64,
-        mut section: Section,
-        looked: bool,
         first_full: bool,
-    ) -> Result<Section, CaptureError> {
-        if !looked {
-            // An hour in which only the feed was read says nothing of absence: what is held back stays held back.
-            return Ok(section);
-        }
+        removed: &mut BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), CaptureError> {
+        let objects = Part::of_facet(facet);
+        let row = rows::text(name, objects);
         let count = inferred.len() as u64;
-        let held_before = self.progress.gated(name)?;
+        let held_before = self.progress.gated(&row)?;
         let many = count > self.options.gate_minimum && count as f64 > present as f64 * self.options.gate_share;
         let is_held = |key: &Key| many && !self.request.accept_removals && !held_before.contains(key.as_str());
         let mut held = Vec::new();
-        let mut removed = Section::new();
+        let mut gone = Section::new();
         for (key, prior, verdict) in inferred {
             if is_held(&key) {
                 Line { key: key.clone(), statement: Statement::Remove, q: None }.write(&mut self.out.gated);
                 held.push(key);
             } else {
-                self.object(name, &key, &prior, verdict, None, &[], &mut removed)?;
+                self.object(name, &key, &prior, verdict, None, &[], &mut gone)?;
             }
         }
         if !held.is_empty() {
-            for relation in std::iter::once(None)
-                .chain(model::find(name).expect("in the table").relations.iter().map(|r| Some(r.name)))
-            {
-                if let Some(row) = self.out.rows.get_mut(name, relation)
+            let relations = model::find(name).expect("in the table").relations.iter();
+            let relations = relations.map(|relation| Part::Relation(relation.name)).filter(|_| facet.is_none());
+            for part in std::iter::once(objects).chain(relations) {
+                if let Some(row) = self.out.rows.get_mut(name, part)
                     && row.st == Status::Complete
                 {
                     row.st = Status::Partial;
                     row.code = Some("gate".to_owned());
                 }
             }
-            if first_full {
+            if first_full && facet.is_none() {
                 // The next round must begin from nothing, or these absences would never be looked at again.
                 self.out.update.feeds.insert(name.to_owned(), None);
             }
         }
         if !held.is_empty() || !held_before.is_empty() {
-            self.out.update.gated.insert(name.to_owned(), held);
+            self.out.update.gated.insert(row, held);
         }
-        if count == 0 {
-            return Ok(section);
-        }
-        let mut sorted: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        removed.read(|key, lines| {
-            sorted.insert(key.to_owned(), lines.to_vec());
+        gone.read(|key, lines| {
+            removed.insert(key.to_owned(), lines.to_vec());
         })?;
-        let mut both = Section::new();
-        let mut failed = Ok(());
-        let mut push = |key: &str, lines: &[u8]| {
-            if failed.is_ok() {
-                failed =
-                    both.push(&key.parse().map_err(io::Error::other).expect("a key that was written above"), lines);
-            }
-        };
-        section.read(|key, lines| {
-            while let Some(first) = sorted.first_entry().filter(|first| first.key().as_str() < key) {
-                let (key, lines) = first.remove_entry();
-                push(&key, &lines);
-            }
-            push(key, lines);
-        })?;
-        for (key, lines) in &sorted {
-            push(key, lines);
-        }
-        failed?;
-        Ok(both)
+        Ok(())
     }
 
     /// What the local state remembers of the rows once this is committed; the number comes with the commit.
     fn close_rows(&mut self) {
-        for (name, row) in &self.out.rows.0 {
+        let rows: Vec<_> = self.out.rows.iter().cloned().collect();
+        for row in rows {
             if row.st != Status::Complete {
                 continue;
             }
             let by_list = row.how.as_deref() == Some("whole");
             // A relation with one target at most is not read whole, not even then.
-            let single = name.1.as_deref().is_some_and(|relation| {
-                let recipe = crate::collect::find(&name.0);
+            let single = row.r.as_deref().is_some_and(|relation| {
+                let recipe = crate::collect::find(&row.c);
                 recipe.and_then(|recipe| recipe.relation(relation)).is_some_and(|relation| relation.single)
             });
-            let reconciled = self.reconciled.contains(name.0.as_str()) && !single;
+            let reconciled = self.reconciled.contains(row.c.as_str()) && !single;
             let is_first = self.out.last.is_none();
             let whole = by_list || reconciled || is_first;
-            self.out.update.rows.insert(rows::text(name), (Some(1), whole.then_some(1)));
+            self.out.update.rows.insert(row.subject(), (Some(1), whole.then_some(1)));
         }
     }
+}
+
+/// How a collection was read, as far as its objects need to know, and what was seen of it.
+fn scope_of(recipe: &'static crate::collect::Recipe, seenness: Seenness) -> (Scope, super::spool::Spool) {
+    let name = recipe.collection;
+    let untracked = UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[][..], |(_, names)| names);
+    let granted = seenness.granted.into_iter();
+    let scope = Scope {
+        first_full: seenness.first_full,
+        whole: seenness.whole,
+        generations: seenness.generations,
+        refused: seenness.refused.into_iter().collect(),
+        feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
+        untracked: untracked.iter().map(|name| (*name).to_owned()).chain(granted).collect(),
+        nulls_may_lack: recipe.has_feed(),
+        is_explained: seenness.is_explained,
+    };
+    (scope, seenness.spool)
 }

@@ -27,8 +27,12 @@ mod gather;
 mod merge;
 mod object;
 mod progress;
+mod recovery;
 mod rows;
+mod section;
+mod seen;
 mod spool;
+mod sweep;
 
 pub use progress::{Progress, ProgressError};
 
@@ -122,8 +126,16 @@ pub struct Request {
 pub struct Options {
     /// Collections that are turned off.
     pub off: Vec<String>,
-    /// Captures within which every source of a relation that no feed reports is read once.
+    /// Captures within which every source of a relation that no feed reports is read once, as far as the budget allows.
     pub sweep_captures: u64,
+    /// Reads of single sources that one capture spends on such relations, beyond those of what changed.
+    pub sweep_requests: u64,
+    /// Hours between two reads of what isn't read in every capture, by row: `user#activity`, `userRegistrationDetails`.
+    /// What isn't named has its own default.
+    pub hours: std::collections::BTreeMap<String, u32>,
+    /// How far before the last event known the next read of events begins, for those that arrive late; six times as far
+    /// in a reconciliation.
+    pub event_overlap: jiff::SignedDuration,
     /// The share of a collection's objects above which removals inferred from absence are held back.
     pub gate_share: f64,
     /// Removals that are never held back, however small the collection.
@@ -137,10 +149,20 @@ impl Default for Options {
         Options {
             off: Vec::new(),
             sweep_captures: 24,
+            sweep_requests: 20_000,
+            hours: std::collections::BTreeMap::new(),
+            event_overlap: jiff::SignedDuration::from_hours(12),
             gate_share: 0.2,
             gate_minimum: 20,
             time_limit: std::time::Duration::from_secs(50 * 60),
         }
+    }
+}
+
+impl Options {
+    /// The hours between two reads of a row.
+    fn hours(&self, row: &str, default: u32) -> u32 {
+        self.hours.get(row).copied().unwrap_or(default)
     }
 }
 
@@ -268,13 +290,14 @@ impl Capturer {
         let reader = self.reader.until(deadline).metered();
         reader.check_token().await.map_err(CaptureError::Graph)?;
         let view = self.index.view()?;
-        let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request).await?;
+        let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request, t0).await?;
         if let Some(error) = gathered.nothing_read() {
             return Err(CaptureError::Graph(error));
         }
         let merged = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await?;
         let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
-        let committed = commit::commit(&mut self.appender, &view, &self.lines, &*self.clock, merged, times).await?;
+        let committed =
+            commit::commit(&mut self.appender, &view, &self.lines, &self.progress, &*self.clock, merged, times).await?;
         drop(view);
         let (mut committed, update) = committed;
         // Committed. What fails from here on costs the next run some work and must not look like a failed capture.

@@ -56,9 +56,11 @@ pub(super) struct Scope {
     /// Relations that the feed reports.
     pub feed_relations: Vec<&'static str>,
     /// Properties that a reconciliation may find changed without the feed having missed anything.
-    pub untracked: &'static [&'static str],
+    pub untracked: Vec<String>,
     /// The collection is read by a feed as well as whole, which spell "never set" differently: absent and null.
     pub nulls_may_lack: bool,
+    /// What a whole read finds changed has a reason that is known: the feed missed nothing.
+    pub is_explained: bool,
 }
 
 /// What follows for one object.
@@ -74,6 +76,8 @@ pub(super) struct Verdict {
     pub untracked_content: bool,
     /// Relations of which the feed had missed something.
     pub missed_links: BTreeSet<String>,
+    /// That isn't the feed's fault.
+    pub is_explained: bool,
 }
 
 /// Applies what was seen to what was known.
@@ -104,6 +108,7 @@ pub(super) fn judge(prior: &Known, records: &[Record], scope: &Scope) -> Verdict
         }
         _ => apply(&mut verdict.known, &again, scope),
     }
+    apply_reread(&mut verdict, &current(Phase::Reread).collect::<Vec<_>>(), scope);
     let links: Vec<&Record> = current(Phase::Links).collect();
     if verdict.known.content.is_some() {
         apply(&mut verdict.known, &links, scope);
@@ -112,29 +117,47 @@ pub(super) fn judge(prior: &Known, records: &[Record], scope: &Scope) -> Verdict
     verdict
 }
 
+/// What was read anew because no feed would tell of it.
+fn apply_reread(verdict: &mut Verdict, records: &[&Record], scope: &Scope) {
+    if records.is_empty() {
+        return;
+    }
+    let before = verdict.known.clone();
+    apply(&mut verdict.known, records, scope);
+    verdict.is_explained = true;
+    verdict.untracked_content |= verdict.known.content != before.content;
+    note_links(verdict, &before, scope);
+}
+
+fn note_links(verdict: &mut Verdict, before: &Known, scope: &Scope) {
+    let some = |known: &Known, relation: &str| known.links.get(relation).filter(|t| !t.is_empty()).cloned();
+    for relation in &scope.feed_relations {
+        if some(&verdict.known, relation) != some(before, relation) {
+            verdict.missed_links.insert((*relation).to_owned());
+        }
+    }
+}
+
 fn apply_whole(verdict: &mut Verdict, records: &[&Record], is_full: bool, scope: &Scope) {
     let before = verdict.known.clone();
     let seen = records.iter().any(|record| matches!(record.seen, Seen::Content { .. }));
     if !seen && is_full && !before.is_nothing() {
         verdict.known = Known::default();
         verdict.inferred_gone = true;
-        verdict.missed_content = true;
+        verdict.missed_content = !scope.is_explained;
+        verdict.untracked_content = scope.is_explained;
         return;
     }
     apply(&mut verdict.known, records, scope);
     if verdict.known.content != before.content {
-        match differs_only_in(before.content.as_ref(), verdict.known.content.as_ref(), scope.untracked) {
+        let (old, new) = (before.content.as_ref(), verdict.known.content.as_ref());
+        match scope.is_explained || differs_only_in(old, new, &scope.untracked) {
             true => verdict.untracked_content = true,
             false => verdict.missed_content = true,
         }
     }
-    for relation in &scope.feed_relations {
-        if verdict.known.links.get(*relation).filter(|t| !t.is_empty())
-            != before.links.get(*relation).filter(|t| !t.is_empty())
-        {
-            verdict.missed_links.insert((*relation).to_owned());
-        }
-    }
+    verdict.is_explained |= scope.is_explained;
+    note_links(verdict, &before, scope);
 }
 
 fn apply(known: &mut Known, records: &[&Record], scope: &Scope) {
@@ -149,6 +172,8 @@ fn apply(known: &mut Known, records: &[&Record], scope: &Scope) {
                 }
             }
             Seen::Gone => *known = Known::default(),
+            // Events have no state.
+            Seen::Event { .. } => {}
             Seen::Link { relation, target, present } => {
                 let targets = known.links.entry(relation.clone()).or_default();
                 let target = resolve(targets, target);
@@ -250,7 +275,7 @@ fn same_apart_from_nulls(a: &Content, b: &Content) -> bool {
     differs_only_in(Some(a), Some(b), &[])
 }
 
-fn differs_only_in(a: Option<&Content>, b: Option<&Content>, names: &[&str]) -> bool {
+fn differs_only_in(a: Option<&Content>, b: Option<&Content>, names: &[String]) -> bool {
     let (Some(Content::Canonical(a)), Some(Content::Canonical(b))) = (a, b) else { return a == b };
     if a == b {
         return true;
@@ -396,7 +421,7 @@ mod tests {
     #[test]
     fn a_reconciliation_tells_missed_from_moved() {
         let prior = known(r#"{"a":1,"id":"g"}"#, &["user/a"]);
-        let whole = Scope { whole: Some(true), untracked: &["u"], ..scope() };
+        let whole = Scope { whole: Some(true), untracked: vec!["u".to_owned()], ..scope() };
         let links = |targets: &[&str]| Seen::Links {
             relation: "members".into(),
             targets: targets.iter().map(|t| key(t)).collect(),

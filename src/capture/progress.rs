@@ -19,6 +19,16 @@ const SWEPT: TableDefinition<(&str, &str), u64> = TableDefinition::new("swept");
 /// (collection, key) → capture that held its removal back.
 const GATED: TableDefinition<(&str, &str), u64> = TableDefinition::new("gated");
 
+/// (collection, key) → its subtype, where it isn't of the base type.
+const KINDS: TableDefinition<(&str, &str), &str> = TableDefinition::new("kinds");
+/// Collection → the properties that the tenant refuses, comma-separated.
+const REFUSED: TableDefinition<&str, &str> = TableDefinition::new("refused");
+/// Row of coverage → the properties that were asked for last, comma-separated.
+const ASKED: TableDefinition<&str, &str> = TableDefinition::new("asked");
+
+/// The capture number that stands for "long ago": what is known to have changed since comes first in the next sweep.
+const STALE: u64 = 1;
+
 /// What goes wrong with the local state.
 #[derive(Debug, thiserror::Error)]
 #[error("the local state at {path} cannot be used; removing it is safe and costs one full read of the tenant")]
@@ -40,9 +50,16 @@ pub(super) struct Update {
     pub feeds: BTreeMap<String, Option<String>>,
     pub rows: BTreeMap<String, (Option<u64>, Option<u64>)>,
     pub swept: Vec<(String, Key)>,
-    pub forgotten: Vec<(String, Key)>,
-    /// By collection: the removals held back now; replaces what was held back before.
+    /// (row, source) pairs that are known to have changed and weren't read: they come first next time.
+    pub stale: Vec<(String, Key)>,
+    /// By row: the removals held back now; replaces what was held back before.
     pub gated: BTreeMap<String, Vec<Key>>,
+    /// Subtypes of objects that were seen.
+    pub kinds: Vec<(Key, &'static str)>,
+    /// By collection: what the tenant refuses.
+    pub refused: BTreeMap<String, Vec<String>>,
+    /// By row: what was asked for.
+    pub asked: BTreeMap<String, Vec<String>>,
 }
 
 impl Progress {
@@ -94,6 +111,35 @@ impl Progress {
         })
     }
 
+    /// The subtypes of a collection's objects, by key.
+    pub(super) fn kinds(&self, collection: &str) -> Result<BTreeMap<String, String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(KINDS)?;
+            let end = format!("{collection}\0");
+            let range = table.range((collection, "")..(end.as_str(), ""))?;
+            let rows = range.map(|row| row.map(|(key, kind)| (key.value().1.to_owned(), kind.value().to_owned())));
+            rows.map(|row| Ok(row?)).collect()
+        })
+    }
+
+    /// What the tenant refused of a collection.
+    pub(super) fn refused(&self, collection: &str) -> Result<Vec<String>, ProgressError> {
+        self.names(REFUSED, collection)
+    }
+
+    /// What was asked for last under a row of coverage.
+    pub(super) fn asked(&self, row: &str) -> Result<Vec<String>, ProgressError> {
+        self.names(ASKED, row)
+    }
+
+    fn names(&self, table: TableDefinition<&str, &str>, key: &str) -> Result<Vec<String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(table)?;
+            let row = table.get(key)?;
+            Ok(row.map(|row| split(row.value())).unwrap_or_default())
+        })
+    }
+
     /// The removals of a collection that the gate held back.
     pub(super) fn gated(&self, collection: &str) -> Result<std::collections::BTreeSet<String>, ProgressError> {
         self.run(|| {
@@ -125,8 +171,18 @@ impl Progress {
                 for (row, key) in &update.swept {
                     swept.insert((row.as_str(), key.as_str()), seq)?;
                 }
-                for (row, key) in &update.forgotten {
-                    swept.remove((row.as_str(), key.as_str()))?;
+                for (row, key) in &update.stale {
+                    swept.insert((row.as_str(), key.as_str()), STALE)?;
+                }
+                let mut kinds = txn.open_table(KINDS)?;
+                for (key, kind) in &update.kinds {
+                    kinds.insert((key.collection(), key.as_str()), *kind)?;
+                }
+                for (table, lists) in [(REFUSED, &update.refused), (ASKED, &update.asked)] {
+                    let mut table = txn.open_table(table)?;
+                    for (name, list) in lists {
+                        table.insert(name.as_str(), list.join(",").as_str())?;
+                    }
                 }
                 let mut gated = txn.open_table(GATED)?;
                 for (collection, keys) in &update.gated {
@@ -147,4 +203,8 @@ impl Progress {
             Ok(())
         })
     }
+}
+
+fn split(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

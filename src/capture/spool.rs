@@ -24,11 +24,13 @@ pub(super) enum Phase {
     Whole,
     /// The change feed again, after the whole read.
     Again,
+    /// Single objects anew.
+    Reread,
     /// Relations that no feed reports.
     Links,
 }
 
-const PHASES: [Phase; 4] = [Phase::First, Phase::Whole, Phase::Again, Phase::Links];
+const PHASES: [Phase; 5] = [Phase::First, Phase::Whole, Phase::Again, Phase::Reread, Phase::Links];
 
 /// One thing seen of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(super) enum Seen {
     Link { relation: String, target: Key, present: bool },
     /// The targets of a relation, all of them.
     Links { relation: String, targets: Vec<Key> },
+    /// It is an event.
+    Event { content: Content },
 }
 
 /// A sighting with its place in the capture.
@@ -174,17 +178,25 @@ fn read_bytes(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Stands where content says whether it is partial.
+const EVENT: u8 = 2;
+
 fn encode(record: &Record, out: &mut Vec<u8>) {
     out.push(PHASES.iter().position(|phase| *phase == record.phase).expect("every phase is listed") as u8);
     out.extend_from_slice(&record.generation.to_le_bytes());
     match &record.seen {
-        Seen::Content { content, partial } => {
+        Seen::Content { content, .. } | Seen::Event { content } => {
             let (tag, bytes) = match content {
                 Content::Canonical(bytes) => (0, bytes.as_slice()),
                 Content::Raw(bytes) => (1, bytes.as_slice()),
                 Content::Hidden(hash) => (2, hash.0.as_slice()),
             };
-            out.extend_from_slice(&[tag, u8::from(*partial)]);
+            let form = match &record.seen {
+                Seen::Event { .. } => EVENT,
+                Seen::Content { partial, .. } => u8::from(*partial),
+                _ => unreachable!("one of the two"),
+            };
+            out.extend_from_slice(&[tag, form]);
             out.extend_from_slice(bytes);
         }
         Seen::Gone => out.push(3),
@@ -227,13 +239,16 @@ fn decode(key: &Key, bytes: &[u8]) -> Option<Record> {
     };
     let seen = match tag {
         0..=2 => {
-            let (partial, bytes) = rest.split_first()?;
+            let (form, bytes) = rest.split_first()?;
             let content = match tag {
                 0 => Content::Canonical(bytes.to_vec()),
                 1 => Content::Raw(bytes.to_vec()),
                 _ => Content::Hidden(crate::hash::Hash(bytes.try_into().ok()?)),
             };
-            Seen::Content { content, partial: *partial == 1 }
+            match *form {
+                EVENT => Seen::Event { content },
+                form => Seen::Content { content, partial: form == 1 },
+            }
         }
         3 => Seen::Gone,
         4 => {
@@ -256,7 +271,7 @@ mod tests {
     use super::*;
 
     fn record(key: &str, number: u32, seen: Seen) -> Record {
-        Record { key: key.parse().unwrap(), phase: PHASES[number as usize % 4], generation: number, seen }
+        Record { key: key.parse().unwrap(), phase: PHASES[number as usize % 5], generation: number, seen }
     }
 
     #[test]
@@ -266,7 +281,8 @@ mod tests {
         for number in 0..300u32 {
             let target: Key = format!("user/{number}").parse().unwrap();
             let relation = "members".to_owned();
-            let seen = match number % 5 {
+            let seen = match number % 6 {
+                5 => Seen::Event { content: Content::Canonical(b"{}".to_vec()) },
                 0 => Seen::Content { content: Content::Canonical(b"{}".to_vec()), partial: number % 2 == 0 },
                 1 => Seen::Content { content: Content::Raw(vec![0, 255]), partial: false },
                 2 => Seen::Gone,

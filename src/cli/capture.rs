@@ -11,7 +11,7 @@ use super::session::{Place, Session};
 use super::state;
 use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
-use crate::capture::{CaptureError, Capturer, Committed, Local, Options, Progress, Request, Watch};
+use crate::capture::{CaptureError, Capturer, Committed, Local, Progress, Request, Watch};
 use crate::clock::Clock;
 use crate::collect;
 use crate::config::Config;
@@ -74,10 +74,7 @@ pub(super) async fn open(
     let index = Index::open(&config.index_path).map_err(CaptureError::from)?;
     let progress = Progress::open(&config.state_path).map_err(CaptureError::from)?;
     let remembered = state::remembered_head(&config.state_path)?;
-    let options = Options {
-        off: config.collections_off.iter().map(|name| (*name).to_owned()).collect(),
-        ..config.capture.clone()
-    };
+    let options = config.capture.clone();
     let capturer = Capturer::open(store, signer, Local { index, progress, remembered }, reader, clock, options);
     Ok(capturer.await?)
 }

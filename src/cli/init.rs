@@ -151,11 +151,16 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     write().map_err(|error| Failure::new(Kind::Failed, format!("{} cannot be written: {error}", path.display())))
 }
 
-/// The lists of the genesis entry (`docs/format.md`, section 6). No collection of this version has a facet.
+/// The lists of the genesis entry (`docs/format.md`, section 6).
 fn lists() -> serde_json::Value {
     let canon = serde_json::json!({ "annotations": model::ANNOTATIONS, "sets": model::SETS });
     let number = model::LISTS_VERSION.to_string();
-    serde_json::json!({ "canon": { number: canon }, "facets": { "1": [] } })
+    let facets = model::COLLECTIONS.iter().flat_map(|collection| {
+        let name = |facet: &model::Facet| format!("{}#{}", collection.name, facet.name);
+        collection.facets.iter().map(move |facet| (name(facet), serde_json::json!(facet.properties)))
+    });
+    let facets: serde_json::Map<String, serde_json::Value> = facets.collect();
+    serde_json::json!({ "canon": { &number: canon }, "facets": { &number: facets } })
 }
 
 fn print(begun: &Begun, session: &mut Session<'_>) -> Result<(), Failure> {

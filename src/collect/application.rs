@@ -2,7 +2,7 @@
 //!
 //! Must never know: how another collection is read.
 
-use super::recipe::{Feed, How, List, Part, Recipe, RelationRead};
+use super::recipe::{Feed, How, List, Recipe, RelationRead};
 use crate::graph::Bucket;
 
 /// Every property of an application but `logo`, a stream with an address of its own. Without keyCredentials in it, keys
@@ -56,42 +56,32 @@ pub(super) const SELECT: &[&str] = &[
 /// Applications. The blueprint's page is 100 at most and adds no property of its own (learn, agentidentityblueprint-list):
 /// its list is not read, since the plain list and the feed show blueprints too.
 pub(super) const APPLICATION: Recipe = Recipe {
-    collection: "application",
     how: How::Lists {
         feed: Some(Feed { path: "/v1.0/applications/delta", select: SELECT, guarded: &[] }),
-        lists: &[List {
-            path: "/v1.0/applications",
-            part: Part::All,
-            top: Some(999),
-            select: SELECT,
-            extra: &[],
-            guarded: &[],
-            permission: None,
-        }],
+        lists: &[List { top: Some(999), select: SELECT, ..List::plain("/v1.0/applications") }],
         count: Some("/v1.0/applications/$count"),
     },
-    permission: "Application.Read.All",
     bucket: Bucket::KeyCredentials,
-    unknown_enum_members: false,
-    relations: &[RelationRead {
-        name: "owners",
-        feed: false,
-        path: "/v1.0/applications/{id}/owners?$select=id",
-        single: false,
-        permission: "Application.Read.All",
-    }],
+    relations: &[
+        RelationRead::unfed("owners", "/v1.0/applications/{id}/owners?$select=id", "Application.Read.All"),
+        RelationRead {
+            kinds: &["agentIdentityBlueprint"],
+            ..RelationRead::unfed(
+                "sponsors",
+                "/v1.0/applications/{id}/microsoft.graph.{kind}/sponsors?$select=id",
+                "AgentIdentityBlueprint.Read.All",
+            )
+        },
+    ],
+    ..Recipe::listed("application", &[], "Application.Read.All")
 };
 
 /// Federated credentials: no list over the tenant, no feed (learn, application-list-federatedidentitycredentials).
 pub(super) const FEDERATED_IDENTITY_CREDENTIAL: Recipe = Recipe {
-    collection: "federatedIdentityCredential",
     how: How::Under {
         parent: "application",
         relation: "federatedIdentityCredentials",
         path: "/v1.0/applications/{id}/federatedIdentityCredentials",
     },
-    permission: "Application.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
-    relations: &[],
+    ..Recipe::listed("federatedIdentityCredential", &[], "Application.Read.All")
 };

@@ -7,15 +7,12 @@ use super::{application, group, service_principal, user};
 use crate::graph::Bucket;
 
 const fn kind(path: &'static str, kind: &'static str, permission: &'static str) -> List {
-    List {
-        path,
-        part: Part::Kind(kind),
-        top: Some(999),
-        select: &[],
-        extra: &[],
-        guarded: &[],
-        permission: Some(permission),
-    }
+    List { part: Part::Kind(kind), top: Some(999), permission: Some(permission), ..List::plain(path) }
+}
+
+const fn policies(path: &'static str, kind: &'static str) -> List {
+    let bucket = Some(Bucket::ConditionalAccess);
+    List { part: Part::Kind(kind), permission: Some("Policy.Read.All"), bucket, ..List::plain(path) }
 }
 
 const USERS: List = List {
@@ -48,16 +45,14 @@ const fn agents(
     permission: &'static str,
 ) -> List {
     let (part, permission) = (Part::Subtype(kind), Some(permission));
-    List { path, part, top: Some(100), select, extra, guarded: service_principal::GUARDED, permission }
+    let guarded = service_principal::GUARDED;
+    List { part, top: Some(100), select, extra, guarded, permission, ..List::plain(path) }
 }
 
 /// Deleted objects, kept 30 days by the service (learn, directory-deleteditems-list, 2026). A kind that the tenant or
 /// cloud doesn't know has nothing in the bin; a kind that may not be read makes the whole partial. The agents derive
-/// from the kinds above, whose lists hold them too: theirs only add properties.
-///
-/// Left out: the kinds that no collection of this stage keeps.
+/// from the kinds above, whose lists hold them too: theirs only add properties. Conditional Access has a bin of its own.
 pub(super) const DELETED_ITEMS: Recipe = Recipe {
-    collection: "deletedItems",
     how: How::Lists {
         feed: None,
         lists: &[
@@ -93,11 +88,27 @@ pub(super) const DELETED_ITEMS: Recipe = Recipe {
                 &[],
                 "AgentIdentityBlueprintPrincipal.Read.All",
             ),
+            kind(
+                "/v1.0/directory/deletedItems/microsoft.graph.administrativeUnit",
+                "administrativeUnit",
+                "AdministrativeUnit.Read.All",
+            ),
+            kind(
+                "/v1.0/directory/deletedItems/microsoft.graph.certificateBasedAuthPki",
+                "certificateBasedAuthPki",
+                "PublicKeyInfrastructure.Read.All",
+            ),
+            kind(
+                "/v1.0/directory/deletedItems/microsoft.graph.certificateAuthorityDetail",
+                "certificateAuthorityDetail",
+                "PublicKeyInfrastructure.Read.All",
+            ),
+            policies("/v1.0/identity/conditionalAccess/deletedItems/policies", "conditionalAccessPolicy"),
+            policies("/v1.0/identity/conditionalAccess/deletedItems/namedLocations", "namedLocation"),
         ],
         count: None,
     },
-    permission: "User.Read.All",
     bucket: Bucket::KeyCredentials,
-    unknown_enum_members: false,
-    relations: &[],
+    unknown_enum_members: true,
+    ..Recipe::listed("deletedItems", &[], "User.Read.All")
 };

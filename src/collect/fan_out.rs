@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use super::outcome::{Outcome, Status, code, code_of, is_lasting};
 use super::recipe::{How, Recipe, RelationRead};
 use super::sift::{Sifter, target_of};
-use super::sighting::{Sighting, Sink};
-use crate::canonical::{Key, Rules};
+use super::sighting::{Content, Sighting, Sink};
+use crate::canonical::{Key, Rules, canonicalize};
 use crate::graph::{Bucket, Error, Reader, Request, escape};
 use crate::model::{self, Collection};
 
@@ -28,16 +28,14 @@ impl Recipe {
         &'static self,
         relation: &'static RelationRead,
         reader: &Reader,
-        sources: Vec<Key>,
+        sources: Vec<Source>,
         out: &Sink,
     ) -> Outcome {
-        let reading = Reading {
-            relation: relation.name,
-            path: relation.path,
-            single: relation.single,
-            permission: relation.permission,
-            child: None,
+        let aim = match relation.single {
+            true => Aim::Target,
+            false => Aim::Targets,
         };
+        let reading = Reading { relation: relation.name, path: relation.path, permission: relation.permission, aim };
         reading.run(reader, sources, out).await
     }
 
@@ -48,18 +46,71 @@ impl Recipe {
         let (How::Under { relation, path, .. }, Some(child)) = (&self.how, model::find(self.collection)) else {
             return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
         };
-        let reading = Reading { relation, path, single: false, permission: self.permission, child: Some(child) };
-        reading.run(reader, parents, out).await
+        let reading = Reading { relation, path, permission: self.permission, aim: Aim::Children(child) };
+        reading.run(reader, parents.into_iter().map(Source::from).collect(), out).await
+    }
+
+    /// Reads the one object here that belongs to each of `parents`: it, or that it is gone, or a [`Sighting::Unread`]. For
+    /// a collection of another kind the outcome is [`Status::Absent`].
+    pub async fn each(&'static self, reader: &Reader, parents: Vec<Key>, out: &Sink) -> Outcome {
+        let (How::Per { path, .. }, Some(own)) = (&self.how, model::find(self.collection)) else {
+            return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
+        };
+        let reading = Reading { relation: "", path, permission: self.permission, aim: Aim::Own(own) };
+        reading.run(reader, parents.into_iter().map(Source::from).collect(), out).await
+    }
+}
+
+impl Recipe {
+    /// Reads single objects of the collection anew, by their names: each, or that it is gone, or a
+    /// [`Sighting::Unread`] with no relation. What only a subtype has isn't shown.
+    pub async fn objects(&'static self, reader: &Reader, keys: Vec<Key>, out: &Sink) -> Outcome {
+        let (How::Lists { lists: [list, ..], .. }, Some(own)) = (&self.how, model::find(self.collection)) else {
+            return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
+        };
+        let path = super::selection::address(&format!("{}/{{id}}", list.path), list.select, None);
+        let aim = Aim::Again(own, self.bucket);
+        let reading = Reading { relation: "", path: &path, permission: self.permission, aim };
+        reading.run(reader, keys.into_iter().map(Source::from).collect(), out).await
+    }
+}
+
+/// An object under which something is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Its name.
+    pub key: Key,
+    /// Its subtype, where the address depends on it.
+    pub subtype: Option<&'static str>,
+}
+
+impl From<Key> for Source {
+    fn from(key: Key) -> Self {
+        Source { key, subtype: None }
     }
 }
 
 /// What is read under each source.
-struct Reading {
+struct Reading<'p> {
     relation: &'static str,
-    path: &'static str,
-    single: bool,
+    path: &'p str,
     permission: &'static str,
-    child: Option<&'static Collection>,
+    aim: Aim,
+}
+
+/// What is at the address.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    /// A list of link targets.
+    Targets,
+    /// One link target, or none.
+    Target,
+    /// A list of objects of this collection.
+    Children(&'static Collection),
+    /// One object of this collection, named as the source is.
+    Own(&'static Collection),
+    /// The source itself, of this collection.
+    Again(&'static Collection, Bucket),
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +127,8 @@ struct One {
     error: Option<Error>,
 }
 
-impl Reading {
-    async fn run(&self, reader: &Reader, sources: Vec<Key>, out: &Sink) -> Outcome {
+impl Reading<'_> {
+    async fn run(&self, reader: &Reader, sources: Vec<Source>, out: &Sink) -> Outcome {
         let reader = &reader.metered();
         let rules = &model::rules();
         let hopeless = &OnceLock::new();
@@ -117,7 +168,7 @@ impl Reading {
         &self,
         reader: &Reader,
         rules: &Rules,
-        source: Key,
+        source: Source,
         hopeless: &OnceLock<&'static str>,
         succeeded: &AtomicU64,
         out: &Sink,
@@ -125,7 +176,7 @@ impl Reading {
         let mut one = One { sightings: Vec::new(), tally: Tally::default(), error: None };
         let mut targets = Vec::new();
         let relation = self.relation;
-        let result = match (hopeless.get(), source.id().starts_with('!')) {
+        let result = match (hopeless.get(), source.key.id().starts_with('!')) {
             (Some(why), _) => Err(*why),
             // Kept under the hash of its bytes: it has no id by which it could be asked for.
             (None, true) => Err(code::BAD_RESPONSE),
@@ -138,14 +189,22 @@ impl Reading {
                 why
             }),
         };
-        one.sightings.push(match result {
-            Ok(()) => {
+        let source = source.key;
+        one.sightings.extend(match (result, self.aim) {
+            (Ok(()), Aim::Own(_) | Aim::Again(..)) => {
+                succeeded.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+            (Err(code::GONE), Aim::Own(own) | Aim::Again(own, _)) => {
+                Some(Sighting::Gone { key: own_key(own, &source) })
+            }
+            (Ok(()), _) => {
                 succeeded.fetch_add(1, Ordering::Relaxed);
                 targets.sort_unstable();
                 targets.dedup();
-                Sighting::Links { source, relation, targets }
+                Some(Sighting::Links { source, relation, targets })
             }
-            Err(code) => Sighting::Unread { source, relation, code },
+            (Err(code), _) => Some(Sighting::Unread { source, relation, code }),
         });
         one
     }
@@ -154,15 +213,19 @@ impl Reading {
         &self,
         reader: &Reader,
         rules: &Rules,
-        source: &Key,
+        source: &Source,
         one: &mut One,
         targets: &mut Vec<Key>,
         out: &Sink,
     ) -> Result<(), Error> {
-        let path = self.path.replace("{id}", &escape(&source.decoded_id()));
+        let path = self.path.replace("{id}", &escape(&source.key.decoded_id()));
+        let path = path.replace("{kind}", source.subtype.unwrap_or_default());
         let request = Request::new(path).permission(self.permission).bucket(Bucket::Directory);
-        if self.single {
-            return self.read_single(reader, request, one, targets).await;
+        match self.aim {
+            Aim::Target => return self.read_single(reader, request, one, targets).await,
+            Aim::Own(own) => return read_own(reader, rules, request, own, &source.key, one).await,
+            Aim::Again(own, bucket) => return read_again(reader, rules, request.bucket(bucket), own, one).await,
+            Aim::Targets | Aim::Children(_) => {}
         }
         let mut restarts = 0;
         loop {
@@ -188,8 +251,10 @@ impl Reading {
         targets: &mut Vec<Key>,
         out: &Sink,
     ) -> Result<(), Error> {
-        let sifter =
-            self.child.map(|collection| Sifter { collection, rules, feed: false, kind: None, incomplete: Vec::new() });
+        let sifter = match self.aim {
+            Aim::Children(collection) => Some(Sifter::plain(collection, rules)),
+            _ => None,
+        };
         let mut pages = reader.pages(request);
         loop {
             let read = pages.next(|response, page| {
@@ -241,6 +306,54 @@ impl Reading {
     }
 }
 
+/// One object that takes the name of the one it belongs to.
+async fn read_own(
+    reader: &Reader,
+    rules: &Rules,
+    request: Request,
+    own: &'static Collection,
+    source: &Key,
+    one: &mut One,
+) -> Result<(), Error> {
+    let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
+        json.members().ok_or("an object was expected")?;
+        let bytes = canonicalize(&json, rules);
+        Ok(bytes.map_or_else(|_| Content::Raw(json.source.to_vec()), Content::Canonical))
+    };
+    let (response, content) = reader.document(&request, take).await?;
+    (one.tally.items, one.tally.pages) = (1, 1);
+    let key = own_key(own, source);
+    one.sightings.push(Sighting::Object { key, content, partial: false, subtype: None });
+    one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
+    Ok(())
+}
+
+/// One object as its list would have shown it.
+async fn read_again(
+    reader: &Reader,
+    rules: &Rules,
+    request: Request,
+    own: &'static Collection,
+    one: &mut One,
+) -> Result<(), Error> {
+    let sifter = Sifter::plain(own, rules);
+    let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
+        json.members().ok_or("an object was expected")?;
+        let mut sightings = Vec::new();
+        sifter.sift(json, &mut sightings);
+        Ok(sightings)
+    };
+    let (response, sightings) = reader.document(&request, take).await?;
+    (one.tally.items, one.tally.pages) = (1, 1);
+    one.sightings.extend(sightings);
+    one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
+    Ok(())
+}
+
+fn own_key(own: &Collection, source: &Key) -> Key {
+    Key::new(own.name, &source.decoded_id())
+}
+
 impl Tally {
     fn outcome(self, reader: &Reader, status: Status, error: Option<Error>) -> Outcome {
         Outcome {
@@ -254,6 +367,9 @@ impl Tally {
             full: status == Status::Complete,
             token: None,
             refused: Vec::new(),
+            asked: Vec::new(),
+            from_ms: 0,
+            ms: 0,
             error,
         }
     }

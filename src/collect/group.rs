@@ -2,8 +2,7 @@
 //!
 //! Must never know: how another collection is read.
 
-use super::recipe::{Feed, How, List, Part, Recipe, RelationRead};
-use crate::graph::Bucket;
+use super::recipe::{FacetRead, Feed, How, List, Recipe, RelationRead};
 
 /// Every property of a group that the directory keeps and lists give.
 ///
@@ -32,7 +31,6 @@ pub(super) const SELECT: &[&str] = &[
     "membershipRule",
     "membershipRuleProcessingState",
     "onPremisesDomainName",
-    "onPremisesLastSyncDateTime",
     "onPremisesNetBiosName",
     "onPremisesProvisioningErrors",
     "onPremisesSamAccountName",
@@ -55,37 +53,18 @@ pub(super) const SELECT: &[&str] = &[
 /// Groups. With `$select` the feed tracks members only if they are selected; owners have no documented tracking, so
 /// that they are read whole. `$expand` stops at 20 without saying so and is never used (learn, graph/query-parameters).
 pub(super) const GROUP: Recipe = Recipe {
-    collection: "group",
     how: How::Lists {
         feed: Some(Feed { path: "/v1.0/groups/delta", select: SELECT, guarded: &[] }),
-        lists: &[List {
-            path: "/v1.0/groups",
-            part: Part::All,
-            top: Some(999),
-            select: SELECT,
-            extra: &[],
-            guarded: &[],
-            permission: None,
-        }],
+        lists: &[List { top: Some(999), select: SELECT, ..List::plain("/v1.0/groups") }],
         count: Some("/v1.0/groups/$count"),
     },
-    permission: "Group.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
     relations: &[
         RelationRead {
-            name: "members",
             feed: true,
-            path: "/v1.0/groups/{id}/members?$select=id&$top=999",
-            single: false,
-            permission: "GroupMember.Read.All",
+            ..RelationRead::unfed("members", "/v1.0/groups/{id}/members?$select=id&$top=999", "GroupMember.Read.All")
         },
-        RelationRead {
-            name: "owners",
-            feed: false,
-            path: "/v1.0/groups/{id}/owners?$select=id",
-            single: false,
-            permission: "GroupMember.Read.All",
-        },
+        RelationRead::unfed("owners", "/v1.0/groups/{id}/owners?$select=id", "GroupMember.Read.All"),
     ],
+    facets: &[FacetRead { name: "sync", path: "/v1.0/groups", top: Some(999), permission: "Group.Read.All" }],
+    ..Recipe::listed("group", &[], "Group.Read.All")
 };

@@ -8,13 +8,19 @@
 mod application;
 mod conditional_access;
 mod deleted_items;
+mod detail;
+mod device;
+mod events;
 mod fan_out;
 mod grants;
 mod group;
 mod outcome;
+mod policies;
 mod recipe;
+mod roles;
 mod round;
 mod selection;
+mod service;
 mod service_principal;
 mod sift;
 mod sighting;
@@ -22,26 +28,53 @@ mod tenant;
 mod token;
 mod user;
 
+pub use fan_out::Source;
 pub use outcome::{Outcome, Status, code, code_of, is_lasting};
-pub use recipe::{Feed, How, List, Part, Recipe, RelationRead};
+pub use recipe::{Detail, FacetRead, Feed, Form, How, List, Part, Recipe, RelationRead, When};
 pub use sighting::{Content, Sighting, Sink};
 
 /// How every collection of the model is read, parents before what hangs under them.
+///
+/// What is small and decides about power comes first: when time runs out it has been read.
 pub static COLLECTIONS: &[Recipe] = &[
-    user::USER,
-    group::GROUP,
-    application::APPLICATION,
-    service_principal::SERVICE_PRINCIPAL,
-    application::FEDERATED_IDENTITY_CREDENTIAL,
-    service_principal::APP_ROLE_ASSIGNMENT,
-    grants::OAUTH2_PERMISSION_GRANT,
-    grants::UNIFIED_ROLE_DEFINITION,
-    grants::UNIFIED_ROLE_ASSIGNMENT,
+    service::DIRECTORY_AUDIT,
+    service::RECOVERY_JOB,
+    service::RECOVERY_SNAPSHOT,
     conditional_access::CONDITIONAL_ACCESS_POLICY,
     conditional_access::NAMED_LOCATION,
+    conditional_access::AUTHENTICATION_CONTEXT,
+    policies::AUTHENTICATION_METHODS_POLICY,
+    policies::AUTHENTICATION_STRENGTH_POLICY,
+    policies::AUTHORIZATION_POLICY,
+    policies::SECURITY_DEFAULTS,
+    policies::PERMISSION_GRANT_POLICY,
+    policies::CROSS_TENANT_ACCESS_POLICY,
+    policies::CROSS_TENANT_ACCESS_POLICY_DEFAULT,
+    policies::CROSS_TENANT_ACCESS_POLICY_PARTNER,
+    roles::UNIFIED_ROLE_DEFINITION,
+    roles::UNIFIED_ROLE_ASSIGNMENT,
+    roles::UNIFIED_ROLE_ASSIGNMENT_SCHEDULE,
+    roles::UNIFIED_ROLE_ASSIGNMENT_SCHEDULE_INSTANCE,
+    roles::UNIFIED_ROLE_ELIGIBILITY_SCHEDULE,
+    roles::UNIFIED_ROLE_ELIGIBILITY_SCHEDULE_INSTANCE,
+    roles::UNIFIED_ROLE_MANAGEMENT_POLICY,
+    roles::UNIFIED_ROLE_MANAGEMENT_POLICY_ASSIGNMENT,
     tenant::ORGANIZATION,
     tenant::DOMAIN,
+    tenant::SUBSCRIBED_SKU,
+    grants::OAUTH2_PERMISSION_GRANT,
+    roles::ADMINISTRATIVE_UNIT,
+    application::APPLICATION,
+    service_principal::SERVICE_PRINCIPAL,
+    group::GROUP,
+    user::USER,
+    device::DEVICE,
     deleted_items::DELETED_ITEMS,
+    user::USER_REGISTRATION_DETAILS,
+    roles::SCOPED_ROLE_MEMBERSHIP,
+    application::FEDERATED_IDENTITY_CREDENTIAL,
+    service_principal::APP_ROLE_ASSIGNMENT,
+    user::STRONG_AUTHENTICATION_REQUIREMENTS,
 ];
 
 /// How the collection called `name` is read.

@@ -42,6 +42,10 @@ pub mod code {
     pub const OPTIONS: &str = "options";
     /// The consumer went away.
     pub const STOPPED: &str = "stopped";
+    /// Some of the sources haven't been read for the first time yet: their turn comes.
+    pub const NOT_YET: &str = "not-yet";
+    /// More time has passed since the last read than the service keeps its records.
+    pub const RETENTION: &str = "retention";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -63,6 +67,8 @@ pub mod code {
         BETA_UNREAD,
         OPTIONS,
         STOPPED,
+        NOT_YET,
+        RETENTION,
     ];
 }
 
@@ -103,8 +109,26 @@ pub struct Outcome {
     /// Properties, or kinds (as `microsoft.graph.<kind>`), that the tenant refused and that were left out;
     /// sorted.
     pub refused: Vec<String>,
+    /// Properties that were asked for by name; empty where none are named.
+    pub asked: Vec<String>,
+    /// When the read began, in milliseconds after the capture did; filled in by whoever knows that.
+    pub from_ms: u64,
+    /// How long it took, in milliseconds; likewise.
+    pub ms: u64,
     /// What ended it, where it didn't end well: for logs and hints, never archived.
     pub error: Option<graph::Error>,
+}
+
+impl Outcome {
+    /// With the costs of `other` added: both were reads of the same thing.
+    pub fn and(mut self, other: &Outcome) -> Outcome {
+        self.pages += other.pages;
+        self.requests += other.requests;
+        self.units += other.units;
+        self.from_ms = self.from_ms.min(other.from_ms);
+        self.ms += other.ms;
+        self
+    }
 }
 
 /// The code of an error.

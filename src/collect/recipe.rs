@@ -19,6 +19,12 @@ pub struct Recipe {
     pub unknown_enum_members: bool,
     /// How the relations of its objects are read.
     pub relations: &'static [RelationRead],
+    /// Parts of an object that its list doesn't show and an address of their own does.
+    pub details: &'static [Detail],
+    /// How its facets are read; one of the model's that isn't here is lifted from the objects themselves.
+    pub facets: &'static [FacetRead],
+    /// Hours between two reads; 0 for every capture.
+    pub hours: u32,
 }
 
 /// Where objects come from.
@@ -41,6 +47,27 @@ pub enum How {
         relation: &'static str,
         /// The address, with `{id}` for the parent's id.
         path: &'static str,
+    },
+    /// From one address, which answers with the one object there is.
+    Single {
+        /// The address.
+        path: &'static str,
+    },
+    /// One object for each object of another collection, with the same id.
+    Per {
+        /// The other collection.
+        parent: &'static str,
+        /// The address, with `{id}` for the parent's id.
+        path: &'static str,
+    },
+    /// From a list of what happened since a time.
+    Events {
+        /// The address.
+        path: &'static str,
+        /// The property that says when it happened.
+        time: &'static str,
+        /// `$top`.
+        top: u32,
     },
 }
 
@@ -73,6 +100,15 @@ pub struct List {
     pub guarded: &'static [&'static str],
     /// The permission, where it isn't the collection's.
     pub permission: Option<&'static str>,
+    /// The limit that it counts against, where it isn't the collection's.
+    pub bucket: Option<Bucket>,
+}
+
+impl List {
+    /// Every object at `path`, as it comes.
+    pub(super) const fn plain(path: &'static str) -> List {
+        List { path, part: Part::All, top: None, select: &[], extra: &[], guarded: &[], permission: None, bucket: None }
+    }
 }
 
 /// What a list holds of its collection.
@@ -96,15 +132,95 @@ pub struct RelationRead {
     pub name: &'static str,
     /// Whether the change feed reports it.
     pub feed: bool,
-    /// The address of its targets, with `{id}` for the source's id, for reading it whole.
+    /// The address of its targets, with `{id}` for the source's id and `{kind}` for its subtype, for reading it whole.
     pub path: &'static str,
+    /// The subtypes that have it; empty where every object has it.
+    pub kinds: &'static [&'static str],
+    /// Whether there may be as many sources as people or devices: such a relation is read in turns only, within the
+    /// budget for that, not even in a reconciliation all at once.
+    pub many: bool,
     /// Whether that address answers with one object instead of a list.
     pub single: bool,
     /// The least application permission for it.
     pub permission: &'static str,
 }
 
+/// A part of an object that has an address of its own.
+#[derive(Debug)]
+pub struct Detail {
+    /// The property under which it is kept.
+    pub property: &'static str,
+    /// Its address, with `{id}` for the object's id.
+    pub path: &'static str,
+    /// What is at the address.
+    pub form: Form,
+    /// When it is asked for.
+    pub when: When,
+}
+
+/// What is at the address of a [`Detail`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A list, kept as an array.
+    List,
+    /// One object; 404 where there is none.
+    Object,
+    /// One object for each element of the property, by the element's id in place of `{id}`; it takes the element's place.
+    Elements,
+}
+
+/// When a [`Detail`] is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// Where the list didn't show it.
+    Unshown,
+    /// Where this property has this value.
+    Is(&'static str, &'static str),
+}
+
+/// How a facet is read.
+#[derive(Debug)]
+pub struct FacetRead {
+    /// Its name in the model's table.
+    pub name: &'static str,
+    /// A list that shows it for every object that has it.
+    pub path: &'static str,
+    /// `$top`.
+    pub top: Option<u32>,
+    /// The least application permission for it.
+    pub permission: &'static str,
+}
+
+impl RelationRead {
+    /// A relation of every object that no feed reports.
+    pub(super) const fn unfed(name: &'static str, path: &'static str, permission: &'static str) -> RelationRead {
+        RelationRead { name, feed: false, path, kinds: &[], many: false, single: false, permission }
+    }
+}
+
 impl Recipe {
+    /// A collection that is read from one list without `$select`, whole each time.
+    pub(super) const fn listed(collection: &'static str, lists: &'static [List], permission: &'static str) -> Recipe {
+        Recipe {
+            collection,
+            how: How::Lists { feed: None, lists, count: None },
+            permission,
+            bucket: Bucket::Directory,
+            unknown_enum_members: false,
+            relations: &[],
+            details: &[],
+            facets: &[],
+            hours: 0,
+        }
+    }
+
+    /// A collection of one object.
+    pub(super) const fn single(collection: &'static str, path: &'static str, permission: &'static str) -> Recipe {
+        Recipe { how: How::Single { path }, ..Recipe::listed(collection, &[], permission) }
+    }
+
     /// Whether there is a change feed.
     pub fn has_feed(&self) -> bool {
         self.feed_part().is_some()
@@ -114,8 +230,26 @@ impl Recipe {
     pub fn parent(&self) -> Option<(&'static str, &'static str)> {
         match self.how {
             How::Under { parent, relation, .. } => Some((parent, relation)),
-            How::Lists { .. } => None,
+            _ => None,
         }
+    }
+
+    /// The collection for each object of which there is one here.
+    pub fn per(&self) -> Option<&'static str> {
+        match self.how {
+            How::Per { parent, .. } => Some(parent),
+            _ => None,
+        }
+    }
+
+    /// Whether these are events.
+    pub fn is_events(&self) -> bool {
+        matches!(self.how, How::Events { .. })
+    }
+
+    /// How the facet called `name` is read, where it has a read of its own.
+    pub fn facet(&self, name: &str) -> Option<&'static FacetRead> {
+        self.facets.iter().find(|facet| facet.name == name)
     }
 
     /// How the relation called `name` is read.
@@ -126,7 +260,7 @@ impl Recipe {
     pub(super) fn feed_part(&self) -> Option<&Feed> {
         match &self.how {
             How::Lists { feed, .. } => feed.as_ref(),
-            How::Under { .. } => None,
+            _ => None,
         }
     }
 }

@@ -5,11 +5,12 @@
 use std::collections::HashSet;
 
 use super::outcome::{Outcome, Status, code, code_of, is_lasting};
-use super::recipe::{Feed, How, List, Part, Recipe};
+use super::recipe::{FacetRead, Feed, How, List, Part, Recipe};
 use super::selection::{Selection, address};
 use super::sift::Sifter;
 use super::sighting::{Sighting, Sink};
 use super::token::{Token, fingerprint};
+use super::{detail, events};
 use crate::canonical::{Key, Rules};
 use crate::graph::{Error, Page, Reader, Request, Response};
 use crate::model::{self, Collection};
@@ -32,15 +33,31 @@ impl Recipe {
     }
 
     /// Reads every object of the collection. For one that hangs under parents: [`Recipe::children`].
-    pub async fn whole(&'static self, reader: &Reader, out: &Sink) -> Outcome {
+    ///
+    /// `refused` names what the tenant refused before and isn't asked for now.
+    pub async fn whole(&'static self, reader: &Reader, refused: &[String], out: &Sink) -> Outcome {
         let mut round = Round::new(self.collection, reader, out);
-        let How::Lists { lists, count, .. } = &self.how else { return round.absent(code::NOT_OFFERED) };
-        let result = round.whole(self, lists).await;
+        let (lists, count) = match &self.how {
+            How::Lists { lists, count, .. } => (lists, count),
+            How::Single { path } => {
+                let result = round.single(self, path).await;
+                return round.finish(result);
+            }
+            _ => return round.absent(code::NOT_OFFERED),
+        };
+        let result = round.whole(self, lists, refused).await;
         if let (Ok(_), Some(path)) = (&result, count) {
             // The index that counts lags and may be refused: it only corroborates.
             let request = Request::new(*path).permission(self.permission).eventual();
             round.count = round.reader.count(&request).await.ok();
         }
+        round.finish(result)
+    }
+
+    /// Reads one facet of every object that has it.
+    pub async fn facet_read(&'static self, facet: &'static FacetRead, reader: &Reader, out: &Sink) -> Outcome {
+        let mut round = Round::new(self.collection, reader, out);
+        let result = round.facet(self, facet).await;
         round.finish(result)
     }
 }
@@ -62,14 +79,14 @@ impl From<Error> for Stop {
 
 /// What was gained by a round that came to its end.
 #[derive(Debug, Default)]
-struct Gain {
+pub(super) struct Gain {
     full: bool,
     token: Option<String>,
     /// What kept a part of it from being read.
     shortfall: Option<(&'static str, Error)>,
 }
 
-struct Round<'o> {
+pub(super) struct Round<'o> {
     collection: &'static Collection,
     reader: Reader,
     rules: Rules,
@@ -79,6 +96,8 @@ struct Round<'o> {
     pages: u64,
     count: Option<u64>,
     refused: Vec<String>,
+    /// Properties that were asked for by name.
+    asked: Vec<String>,
     /// Whether anything was sent on.
     sent: bool,
 }
@@ -108,7 +127,7 @@ fn sift_page(sifter: &Sifter<'_>, response: &Response, page: Page<'_>) -> Sifted
 }
 
 impl<'o> Round<'o> {
-    fn new(collection: &str, reader: &Reader, out: &'o Sink) -> Self {
+    pub(super) fn new(collection: &str, reader: &Reader, out: &'o Sink) -> Self {
         Round {
             collection: model::find(collection).expect("a test holds the recipes against the model's table"),
             reader: reader.metered(),
@@ -119,6 +138,7 @@ impl<'o> Round<'o> {
             pages: 0,
             count: None,
             refused: Vec::new(),
+            asked: Vec::new(),
             sent: false,
         }
     }
@@ -132,6 +152,7 @@ impl<'o> Round<'o> {
     async fn restart(&mut self) -> Result<(), Stop> {
         (self.items, self.odd) = (0, 0);
         self.refused.clear();
+        self.asked.clear();
         match self.sent {
             true => self.send(vec![Sighting::Restart]).await,
             false => Ok(()),
@@ -163,12 +184,13 @@ impl<'o> Round<'o> {
             select => select.iter().copied().chain(links()).collect(),
         };
         let selected = fingerprint(&wanted);
+        let all = wanted.clone();
         let mut selection = Selection::new(wanted, feed.guarded, false);
         let now = self.reader.clock().now();
         let mut resume = token.and_then(Token::read).filter(|token| token.is_usable(now, &selected));
         let collection = self.collection;
         let rules = self.rules.clone();
-        let sifter = Sifter { collection, rules: &rules, feed: true, kind: None, incomplete: Vec::new() };
+        let sifter = Sifter { feed: true, ..Sifter::plain(collection, &rules) };
         let mut restarts = 0;
         loop {
             let start = match &resume {
@@ -183,6 +205,8 @@ impl<'o> Round<'o> {
                         Some(token) => token.refused.clone(),
                         None => selection.refused().to_vec(),
                     };
+                    let asked = all.iter().filter(|name| !refused.iter().any(|refused| refused == *name));
+                    self.asked = asked.map(|name| (*name).to_owned()).collect();
                     self.refused = refused.clone();
                     let token = Token { link, from: self.reader.clock().now(), selected, refused };
                     return Ok(Gain { full: resume.is_none(), token: Some(token.write()), shortfall: None });
@@ -208,12 +232,17 @@ impl<'o> Round<'o> {
         }
     }
 
-    async fn whole(&mut self, recipe: &Recipe, lists: &[List]) -> Result<Gain, Stop> {
+    async fn whole(
+        &mut self,
+        recipe: &'static Recipe,
+        lists: &'static [List],
+        refused: &[String],
+    ) -> Result<Gain, Stop> {
         let mut selections: Vec<_> = lists
             .iter()
             .map(|list| {
                 let names = list.select.iter().chain(list.extra).copied();
-                Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_)))
+                Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_))).without(refused)
             })
             .collect();
         let mut restarts = 0;
@@ -226,14 +255,17 @@ impl<'o> Round<'o> {
             for (list, selection) in lists.iter().zip(&mut selections) {
                 let pages = self.pages;
                 let result = loop {
-                    match self.list(recipe, lists, list, selection, &mut known).await {
+                    match self.list(recipe, lists, list, selection, &mut known, &mut gain).await {
                         // Nothing of this list was seen yet, so that it just is asked for again.
                         Err(Stop::Failed(error)) if self.pages == pages && selection.give_in(&error) => {}
                         result => break result,
                     }
                 };
                 match result {
-                    Ok(()) => self.refused.extend_from_slice(selection.refused()),
+                    Ok(()) => {
+                        self.refused.extend_from_slice(selection.refused());
+                        self.asked.extend(selection.names().iter().map(|name| (*name).to_owned()));
+                    }
                     Err(Stop::Failed(error))
                         if restarts < RESTARTS && (is_reset(&error) || selection.give_in(&error)) =>
                     {
@@ -251,11 +283,12 @@ impl<'o> Round<'o> {
 
     async fn list(
         &mut self,
-        recipe: &Recipe,
+        recipe: &'static Recipe,
         lists: &[List],
         list: &List,
         selection: &Selection,
         known: &mut Known,
+        gain: &mut Gain,
     ) -> Result<(), Stop> {
         let collection = self.collection;
         let rules = self.rules.clone();
@@ -268,13 +301,119 @@ impl<'o> Round<'o> {
             Part::Kind(kind) => (Some(kind), subtypes.collect()),
             Part::Subtype(kind) => (Some(kind), Vec::new()),
         };
-        let sifter = Sifter { collection, rules: &rules, feed: false, kind, incomplete };
+        let sifter = Sifter { collection, rules: &rules, feed: false, kind, incomplete, facet: None };
         if list.part == Part::Beta {
             known.exclude();
         }
         let address = address(list.path, selection.names(), list.top);
         let permission = list.permission.unwrap_or(recipe.permission);
-        self.walk(request(recipe, address, permission, selection.names()), &sifter, known).await.map(drop)
+        let request = request(recipe, address, permission, selection.names());
+        let request = request.bucket(list.bucket.unwrap_or(recipe.bucket));
+        if recipe.details.is_empty() {
+            return self.walk(request, &sifter, known).await.map(drop);
+        }
+        let reader = self.reader.clone();
+        let mut pages = reader.pages(request);
+        while let Some(mut page) = pages.next(|response, page| sift_page(&sifter, response, page)).await? {
+            self.pages += 1;
+            self.items += page.items;
+            self.odd += page.odd;
+            known.filter(&mut page.sightings);
+            self.complete(recipe, &mut page.sightings, gain).await;
+            self.send(page.sightings).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the details into objects that were just read.
+    async fn complete(&mut self, recipe: &'static Recipe, sightings: &mut Vec<Sighting>, gain: &mut Gain) {
+        let completed = detail::complete(recipe, &self.reader, &self.rules, sightings).await;
+        sightings.extend(completed.receipts.into_iter().map(Sighting::Receipt));
+        self.refused.extend(completed.refused.into_iter().map(str::to_owned));
+        if let Some(error) = completed.error {
+            gain.shortfall.get_or_insert((code_of(&error), error));
+        }
+    }
+
+    async fn single(&mut self, recipe: &'static Recipe, path: &str) -> Result<Gain, Stop> {
+        let (collection, rules) = (self.collection, self.rules.clone());
+        let sifter = Sifter::plain(collection, &rules);
+        let request = request(recipe, path.to_owned(), recipe.permission, &[]);
+        let take = |_: &Response, json: crate::canonical::Json<'_>| {
+            let mut sightings = Vec::new();
+            match json.members().is_some() {
+                true => sifter.sift(json, &mut sightings),
+                false => return Err("an object was expected"),
+            };
+            Ok(sightings)
+        };
+        let (response, mut sightings) = self.reader.document(&request, take).await?;
+        (self.pages, self.items) = (1, 1);
+        sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
+        let mut gain = Gain { full: true, ..Gain::default() };
+        self.complete(recipe, &mut sightings, &mut gain).await;
+        self.send(sightings).await?;
+        Ok(gain)
+    }
+
+    async fn facet(&mut self, recipe: &'static Recipe, facet: &'static FacetRead) -> Result<Gain, Stop> {
+        let (collection, rules) = (self.collection, self.rules.clone());
+        let kept = collection.facets.iter().find(|kept| kept.name == facet.name);
+        let kept = kept.expect("a test holds the recipes against the model's table");
+        let sifter = Sifter { facet: Some(kept), ..Sifter::plain(collection, &rules) };
+        let select: Vec<&'static str> = std::iter::once("id").chain(kept.properties.iter().copied()).collect();
+        let mut restarts = 0;
+        loop {
+            let request = request(recipe, address(facet.path, &select, facet.top), facet.permission, &select);
+            match self.walk(request, &sifter, &mut Known::None).await {
+                Ok(_) => {
+                    self.asked = select.iter().map(|name| (*name).to_owned()).collect();
+                    return Ok(Gain { full: true, ..Gain::default() });
+                }
+                Err(Stop::Failed(error)) if is_reset(&error) && restarts < RESTARTS => {
+                    restarts += 1;
+                    self.restart().await?;
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+
+    /// Reads pages of events. An expired page token costs the pages read so far once more, which are recognised.
+    pub(super) async fn events(
+        &mut self,
+        recipe: &'static Recipe,
+        address: String,
+        time: &'static str,
+    ) -> Result<Gain, Stop> {
+        let rules = self.rules.clone();
+        let reader = self.reader.clone();
+        let mut restarts = 0;
+        'again: loop {
+            let mut pages = reader.pages(request(recipe, address.clone(), recipe.permission, &[]));
+            loop {
+                let sift = |response: &Response, page: Page<'_>| {
+                    let items = page.items.len() as u64;
+                    let mut sightings: Vec<_> =
+                        page.items.iter().map(|item| events::sift(recipe, time, &rules, item)).collect();
+                    sightings.push(Sighting::Receipt(response.receipt(items, Vec::new())));
+                    (items, sightings)
+                };
+                match pages.next(sift).await {
+                    Ok(Some((items, sightings))) => {
+                        self.pages += 1;
+                        self.items += items;
+                        self.send(sightings).await?;
+                    }
+                    Ok(None) => return Ok(Gain { full: true, ..Gain::default() }),
+                    Err(error) if is_reset(&error) && restarts < RESTARTS => {
+                        restarts += 1;
+                        continue 'again;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
     }
 
     /// What it means that one of several lists can't be read.
@@ -289,20 +428,24 @@ impl<'o> Round<'o> {
             Part::Beta => {
                 gain.shortfall.get_or_insert((code::BETA_UNREAD, error));
             }
+            // A kind that this cloud or tenant doesn't know has nothing in it.
+            Part::Kind(kind) if why == code::NOT_OFFERED || why == code::REFUSED => {
+                self.refused.push(format!("microsoft.graph.{kind}"));
+            }
             Part::Kind(kind) => {
                 self.refused.push(format!("microsoft.graph.{kind}"));
                 gain.shortfall.get_or_insert((why, error));
             }
         }
-        gain.full = gain.shortfall.is_none();
+        gain.full &= gain.shortfall.is_none();
         Ok(())
     }
 
-    fn absent(self, code: &'static str) -> Outcome {
+    pub(super) fn absent(self, code: &'static str) -> Outcome {
         self.outcome(Status::Absent(code), Gain::default(), None)
     }
 
-    fn finish(self, result: Result<Gain, Stop>) -> Outcome {
+    pub(super) fn finish(self, result: Result<Gain, Stop>) -> Outcome {
         let short = |sent, why| match sent {
             true => Status::Partial(why),
             false if is_lasting(why) => Status::Absent(why),
@@ -326,8 +469,10 @@ impl<'o> Round<'o> {
 
     fn outcome(mut self, status: Status, gain: Gain, error: Option<Error>) -> Outcome {
         // Lists of one collection that select the same refuse the same.
-        self.refused.sort_unstable();
-        self.refused.dedup();
+        for names in [&mut self.refused, &mut self.asked] {
+            names.sort_unstable();
+            names.dedup();
+        }
         Outcome {
             status,
             items: self.items,
@@ -339,6 +484,9 @@ impl<'o> Round<'o> {
             full: gain.full,
             token: gain.token,
             refused: self.refused,
+            asked: self.asked,
+            from_ms: 0,
+            ms: 0,
             error,
         }
     }

@@ -25,6 +25,15 @@ impl Selection {
         Selection { names: names.into_iter().collect(), guarded, optional, refused: Vec::new() }
     }
 
+    /// Leaves out what is known to be refused.
+    pub fn without(mut self, refused: &[String]) -> Self {
+        let is_known = |name: &&'static str| refused.iter().any(|refused| refused == name);
+        let (gone, left): (Vec<_>, Vec<_>) = self.names.into_iter().partition(is_known);
+        self.names = left;
+        self.refused.extend(gone.into_iter().map(str::to_owned));
+        self
+    }
+
     /// What is selected now.
     pub fn names(&self) -> &[&'static str] {
         &self.names
@@ -65,9 +74,10 @@ pub fn address(path: &str, select: &[&str], top: Option<u32>) -> String {
         options.push(format!("$select={}", select.join(",")));
     }
     options.extend(top.map(|top| format!("$top={top}")));
+    let joint = if path.contains('?') { '&' } else { '?' };
     match options.is_empty() {
         true => path.to_owned(),
-        false => format!("{path}?{}", options.join("&")),
+        false => format!("{path}{joint}{}", options.join("&")),
     }
 }
 

@@ -56,54 +56,44 @@ pub(super) const AGENT_IDENTITY: &[&str] = &["agentIdentityBlueprintId", "create
 /// Service principals. The plain list and the feed show agents too, but can't select what only agents have; their own
 /// list does, 100 a page at most (learn, agentidentity-list). The blueprint's principal adds nothing.
 pub(super) const SERVICE_PRINCIPAL: Recipe = Recipe {
-    collection: "servicePrincipal",
     how: How::Lists {
         feed: Some(Feed { path: "/v1.0/servicePrincipals/delta", select: SELECT, guarded: GUARDED }),
         lists: &[
+            List { top: Some(999), select: SELECT, guarded: GUARDED, ..List::plain("/v1.0/servicePrincipals") },
             List {
-                path: "/v1.0/servicePrincipals",
-                part: Part::All,
-                top: Some(999),
-                select: SELECT,
-                extra: &[],
-                guarded: GUARDED,
-                permission: None,
-            },
-            List {
-                path: "/v1.0/servicePrincipals/microsoft.graph.agentIdentity",
                 part: Part::Subtype("agentIdentity"),
                 top: Some(100),
                 select: SELECT,
                 extra: AGENT_IDENTITY,
                 guarded: GUARDED,
                 permission: Some("AgentIdentity.Read.All"),
+                ..List::plain("/v1.0/servicePrincipals/microsoft.graph.agentIdentity")
             },
         ],
         count: Some("/v1.0/servicePrincipals/$count"),
     },
-    permission: "Application.Read.All",
     bucket: Bucket::KeyCredentials,
-    unknown_enum_members: false,
-    relations: &[RelationRead {
-        name: "owners",
-        feed: false,
-        path: "/v1.0/servicePrincipals/{id}/owners?$select=id",
-        single: false,
-        permission: "Application.Read.All",
-    }],
+    relations: &[
+        RelationRead::unfed("owners", "/v1.0/servicePrincipals/{id}/owners?$select=id", "Application.Read.All"),
+        RelationRead {
+            kinds: &["agentIdentity", "agentIdentityBlueprintPrincipal"],
+            ..RelationRead::unfed(
+                "sponsors",
+                "/v1.0/servicePrincipals/{id}/microsoft.graph.{kind}/sponsors?$select=id",
+                "AgentIdentity.Read.All",
+            )
+        },
+    ],
+    ..Recipe::listed("servicePrincipal", &[], "Application.Read.All")
 };
 
 /// App role assignments: read under the resource, which gives every assignment to users, groups and service principals
 /// once. 999 a page is what AzureHound sends; the page itself says nothing.
 pub(super) const APP_ROLE_ASSIGNMENT: Recipe = Recipe {
-    collection: "appRoleAssignment",
     how: How::Under {
         parent: "servicePrincipal",
         relation: "appRoleAssignedTo",
         path: "/v1.0/servicePrincipals/{id}/appRoleAssignedTo?$top=999",
     },
-    permission: "Application.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
-    relations: &[],
+    ..Recipe::listed("appRoleAssignment", &[], "Application.Read.All")
 };

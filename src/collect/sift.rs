@@ -4,7 +4,7 @@
 
 use crate::canonical::{Json, Key, Rules, Text, Value, canonicalize};
 use crate::collect::sighting::{Content, Sighting};
-use crate::model::{Collection, Relation, base_collection, key_of, usable_id};
+use crate::model::{Collection, Facet, Relation, base_collection, key_of, usable_id};
 
 /// What a page's elements have in common.
 #[derive(Debug)]
@@ -19,9 +19,16 @@ pub struct Sifter<'r> {
     pub kind: Option<&'static str>,
     /// Subtypes that this list shows without their own properties.
     pub incomplete: Vec<&'static str>,
+    /// The facet that is read, instead of the objects.
+    pub facet: Option<&'static Facet>,
 }
 
-impl Sifter<'_> {
+impl<'r> Sifter<'r> {
+    /// For elements of a list of `collection` that has nothing special.
+    pub fn plain(collection: &'static Collection, rules: &'r Rules) -> Self {
+        Sifter { collection, rules, feed: false, kind: None, incomplete: Vec::new(), facet: None }
+    }
+
     /// Adds what `item` says to `out` and returns its key; `None` for an element without a usable name, which is kept raw
     /// or, if it is a removal, has nothing that could be kept.
     pub fn sift(&self, mut item: Json<'_>, out: &mut Vec<Sighting>) -> Option<Key> {
@@ -33,9 +40,19 @@ impl Sifter<'_> {
         }
         let Some(key) = key else {
             let key = Key::raw(self.collection.name, source);
-            out.push(Sighting::Object { key, content: Content::Raw(source.to_vec()), partial: false });
+            if self.facet.is_none() {
+                out.push(object(key, Content::Raw(source.to_vec()), false, None));
+            }
             return None;
         };
+        if let Some(facet) = self.facet {
+            self.lift_facet(&mut item, facet, &key, out);
+            return Some(key);
+        }
+        let mut facets = Vec::new();
+        for facet in self.collection.facets {
+            self.lift_facet(&mut item, facet, &key, &mut facets);
+        }
         let mut links = Vec::new();
         for relation in self.collection.relations.iter().filter(|relation| relation.targets.is_none()) {
             lift(&mut item, relation, &key, &mut links);
@@ -47,9 +64,47 @@ impl Sifter<'_> {
         };
         // Raw bytes can't be laid over anything: they are what is known of the object now.
         let partial = matches!(content, Content::Canonical(_)) && (self.feed || self.is_incomplete(&item));
-        out.push(Sighting::Object { key: key.clone(), content, partial });
+        if matches!(content, Content::Raw(_)) {
+            // The bytes are kept as they came, facets and all.
+            facets.clear();
+        }
+        out.push(object(key.clone(), content, partial, self.subtype(&item)));
+        out.append(&mut facets);
         out.append(&mut links);
         Some(key)
+    }
+
+    /// Takes the properties of `facet` out of `item`. One without a value says nothing, and without any there is no
+    /// facet.
+    fn lift_facet(&self, item: &mut Json<'_>, facet: &Facet, key: &Key, out: &mut Vec<Sighting>) {
+        let Value::Object(members) = &mut item.value else { return };
+        let mut lifted = Vec::new();
+        members.retain_mut(|(name, value)| {
+            let mine = name.as_str().is_some_and(|name| facet.properties.contains(&name));
+            if mine && !value.is_null() {
+                lifted.push((name.clone(), std::mem::replace(value, Json { source: &[], value: Value::Null })));
+            }
+            !mine
+        });
+        if lifted.is_empty() {
+            return;
+        }
+        let whole = Json::object(lifted);
+        match (canonicalize(&whole, self.rules), whole.value) {
+            (Ok(bytes), _) => out.push(object(key.facet(facet.name), Content::Canonical(bytes), false, None)),
+            (Err(_), _) if self.facet.is_some() => {
+                out.push(object(key.facet(facet.name), Content::Raw(item.source.to_vec()), false, None));
+            }
+            // What has no canonical form goes back, so that the whole object is kept as it came.
+            (Err(_), Value::Object(lifted)) => members.extend(lifted),
+            (Err(_), _) => unreachable!("made as an object above"),
+        }
+    }
+
+    fn subtype(&self, item: &Json<'_>) -> Option<&'static str> {
+        let kind = item.text("@odata.type")?.trim_start_matches('#');
+        let kind = kind.strip_prefix("microsoft.graph.").unwrap_or(kind);
+        self.collection.types.iter().skip(1).find(|known| **known == kind).copied()
     }
 
     fn set_kind(&self, item: &mut Json<'_>) {
@@ -63,6 +118,10 @@ impl Sifter<'_> {
         let kind = item.text("@odata.type").map(|kind| kind.trim_start_matches('#'));
         kind.is_some_and(|kind| self.incomplete.contains(&kind.strip_prefix("microsoft.graph.").unwrap_or(kind)))
     }
+}
+
+fn object(key: Key, content: Content, partial: bool, subtype: Option<&'static str>) -> Sighting {
+    Sighting::Object { key, content, partial, subtype }
 }
 
 /// The key of an element of a relation's list. The id is a directory object's, so that the type decides the collection.
@@ -140,7 +199,8 @@ mod tests {
     fn sift(collection: &str, feed: bool, source: &str) -> Vec<String> {
         let rules = rules();
         let collection = find(collection).unwrap();
-        let sifter = Sifter { collection, rules: &rules, feed, kind: None, incomplete: vec!["agentIdentity"] };
+        let sifter =
+            Sifter { collection, rules: &rules, feed, kind: None, incomplete: vec!["agentIdentity"], facet: None };
         let mut out = Vec::new();
         sifter.sift(parse(source.as_bytes()).unwrap(), &mut out);
         out.iter().map(show).collect()
@@ -148,10 +208,10 @@ mod tests {
 
     fn show(sighting: &Sighting) -> String {
         match sighting {
-            Sighting::Object { key, content: Content::Canonical(bytes), partial } => {
+            Sighting::Object { key, content: Content::Canonical(bytes), partial, .. } => {
                 format!("{key} {} {}", if *partial { "part" } else { "whole" }, String::from_utf8_lossy(bytes))
             }
-            Sighting::Object { key, content: Content::Raw(bytes), partial } => {
+            Sighting::Object { key, content: Content::Raw(bytes), partial, .. } => {
                 assert!(!partial);
                 let key = if key.id().starts_with('!') { key.collection().to_owned() } else { key.to_string() };
                 format!("{key} raw {}", String::from_utf8_lossy(bytes))
@@ -178,6 +238,21 @@ mod tests {
                 "group/g members +servicePrincipal/w",
             ]
         );
+    }
+
+    #[test]
+    fn what_moves_by_itself_is_kept_apart() {
+        let source =
+            r#"{"id":"u","signInActivity":{"lastSignInDateTime":"t"},"city":"x","onPremisesLastSyncDateTime":null}"#;
+        assert_eq!(
+            sift("user", false, source),
+            [
+                r#"user/u whole {"city":"x","id":"u"}"#,
+                r#"user/u#activity whole {"signInActivity":{"lastSignInDateTime":"t"}}"#
+            ]
+        );
+        let doubled = r#"{"id":"u","signInActivity":1,"n":1,"n":2}"#;
+        assert_eq!(sift("user", false, doubled), [format!("user/u raw {doubled}")]);
     }
 
     #[test]
@@ -255,7 +330,8 @@ mod tests {
     fn the_address_says_the_type_where_the_body_does_not() {
         let rules = rules();
         let collection = find("deletedItems").unwrap();
-        let sifter = Sifter { collection, rules: &rules, feed: false, kind: Some("user"), incomplete: vec![] };
+        let sifter =
+            Sifter { collection, rules: &rules, feed: false, kind: Some("user"), incomplete: vec![], facet: None };
         for (source, expected) in [
             (r#"{"id":"u"}"#, r##"deletedItems/u whole {"@odata.type":"#microsoft.graph.user","id":"u"}"##),
             (
@@ -311,7 +387,7 @@ mod tests {
             fn is_an_object_a_removal_or_kept_as_received(source in value(), feed in any::<bool>()) {
                 let rules = rules();
                 let collection = find("group").unwrap();
-                let sifter = Sifter { collection, rules: &rules, feed, kind: None, incomplete: vec![] };
+                let sifter = Sifter { collection, rules: &rules, feed, kind: None, incomplete: vec![], facet: None };
                 let json = parse(source.as_bytes()).unwrap();
                 let mut out = Vec::new();
                 let key = sifter.sift(json.clone(), &mut out);

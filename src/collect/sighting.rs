@@ -2,6 +2,8 @@
 //!
 //! Must never know: requests, pages, tokens.
 
+use jiff::Timestamp;
+
 use crate::canonical::Key;
 use crate::graph::Receipt;
 
@@ -26,6 +28,19 @@ pub enum Sighting {
         /// Whether properties may be left out that were never set or didn't change (a feed's item) or can't be selected
         /// here (a subtype in the list of its base type): to be laid over what is known.
         partial: bool,
+        /// Which of the collection's subtypes it is, where it isn't of the base type.
+        subtype: Option<&'static str>,
+    },
+    /// Something that happened.
+    Event {
+        /// Its name.
+        key: Key,
+        /// What was read.
+        content: Content,
+        /// When it happened, as the service says.
+        at: Option<Timestamp>,
+        /// The ids of what it was done to.
+        touched: Vec<String>,
     },
     /// The service says that it is gone.
     Gone {

@@ -1,30 +1,24 @@
-//! How the tenant's own objects are read: its organization and its domains.
+//! How the tenant's own data is read: organization, domains, subscriptions.
 //!
 //! Must never know: how another collection is read.
 
-use super::recipe::{How, List, Part, Recipe};
-use crate::graph::Bucket;
+use super::recipe::{Detail, Form, List, Recipe, When};
 
-const fn plain(path: &'static str) -> List {
-    List { path, part: Part::All, top: None, select: &[], extra: &[], guarded: &[], permission: None }
-}
+/// The organization: a list of one. Its synchronisation stamps move by themselves and are a facet.
+pub(super) const ORGANIZATION: Recipe =
+    Recipe::listed("organization", &[List::plain("/v1.0/organization")], "Organization.Read.All");
 
-/// The organization: a list of one.
-pub(super) const ORGANIZATION: Recipe = Recipe {
-    collection: "organization",
-    how: How::Lists { feed: None, lists: &[plain("/v1.0/organization")], count: None },
-    permission: "Organization.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
-    relations: &[],
-};
-
-/// Domains; their id is their name.
+/// Domains, and how sign-in to the federated ones is delegated (internaldomainfederation: list).
 pub(super) const DOMAIN: Recipe = Recipe {
-    collection: "domain",
-    how: How::Lists { feed: None, lists: &[plain("/v1.0/domains")], count: None },
-    permission: "Domain.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
-    relations: &[],
+    details: &[Detail {
+        property: "federationConfiguration",
+        path: "/v1.0/domains/{id}/federationConfiguration",
+        form: Form::List,
+        when: When::Is("authenticationType", "Federated"),
+    }],
+    ..Recipe::listed("domain", &[List::plain("/v1.0/domains")], "Domain.Read.All")
 };
+
+/// Subscriptions (subscribedsku: list).
+pub(super) const SUBSCRIBED_SKU: Recipe =
+    Recipe::listed("subscribedSku", &[List::plain("/v1.0/subscribedSkus")], "LicenseAssignment.Read.All");

@@ -2,7 +2,7 @@
 //!
 //! Must never know: how another collection is read.
 
-use super::recipe::{Feed, How, List, Part, Recipe, RelationRead};
+use super::recipe::{FacetRead, Feed, How, List, Recipe, RelationRead};
 use crate::graph::Bucket;
 
 /// Every property of a user that the directory itself keeps. Most come only when selected (learn, resources/user).
@@ -54,7 +54,6 @@ pub(super) const SELECT: &[&str] = &[
     "onPremisesDomainName",
     "onPremisesExtensionAttributes",
     "onPremisesImmutableId",
-    "onPremisesLastSyncDateTime",
     "onPremisesProvisioningErrors",
     "onPremisesSamAccountName",
     "onPremisesSecurityIdentifier",
@@ -85,30 +84,46 @@ pub(super) const SELECT: &[&str] = &[
 pub(super) const GUARDED: &[&str] = &["customSecurityAttributes", "employeeLeaveDateTime"];
 
 /// Users. The feed tracks the manager when it is selected; `$top`, `$expand` and `$orderby` aren't supported there
-/// (learn, graph/delta-query-overview).
+/// (learn, graph/delta-query-overview). Sign-in activity is a facet: with it in `$select` a page holds 500 at most
+/// (user: list), and it moves without anything having been changed.
 pub(super) const USER: Recipe = Recipe {
-    collection: "user",
     how: How::Lists {
         feed: Some(Feed { path: "/v1.0/users/delta", select: SELECT, guarded: GUARDED }),
-        lists: &[List {
-            path: "/v1.0/users",
-            part: Part::All,
-            top: Some(999),
-            select: SELECT,
-            extra: &[],
-            guarded: GUARDED,
-            permission: None,
-        }],
+        lists: &[List { top: Some(999), select: SELECT, guarded: GUARDED, ..List::plain("/v1.0/users") }],
         count: Some("/v1.0/users/$count"),
     },
-    permission: "User.Read.All",
-    bucket: Bucket::Directory,
-    unknown_enum_members: false,
-    relations: &[RelationRead {
-        name: "manager",
-        feed: true,
-        path: "/v1.0/users/{id}/manager?$select=id",
-        single: true,
-        permission: "User.Read.All",
-    }],
+    relations: &[
+        RelationRead {
+            feed: true,
+            single: true,
+            ..RelationRead::unfed("manager", "/v1.0/users/{id}/manager?$select=id", "User.Read.All")
+        },
+        RelationRead {
+            many: true,
+            ..RelationRead::unfed("sponsors", "/v1.0/users/{id}/sponsors?$select=id", "User.Read.All")
+        },
+    ],
+    facets: &[
+        FacetRead { name: "activity", path: "/v1.0/users", top: Some(500), permission: "AuditLog.Read.All" },
+        FacetRead { name: "sync", path: "/v1.0/users", top: Some(999), permission: "User.Read.All" },
+    ],
+    ..Recipe::listed("user", &[], "User.Read.All")
+};
+
+/// The state of per-user multifactor authentication. Beta only, no list over the tenant (learn,
+/// authentication-get, beta): one request a user, so that it is read in turns.
+pub(super) const STRONG_AUTHENTICATION_REQUIREMENTS: Recipe = Recipe {
+    how: How::Per { parent: "user", path: "/beta/users/{id}/authentication/requirements" },
+    ..Recipe::listed("strongAuthenticationRequirements", &[], "Policy.Read.All")
+};
+
+/// Which methods each user has registered: a report, lagging by itself, so that once a day is enough.
+pub(super) const USER_REGISTRATION_DETAILS: Recipe = Recipe {
+    bucket: Bucket::Reports,
+    hours: 24,
+    ..Recipe::listed(
+        "userRegistrationDetails",
+        &[List::plain("/v1.0/reports/authenticationMethods/userRegistrationDetails")],
+        "AuditLog.Read.All",
+    )
 };

@@ -55,6 +55,10 @@ const fn collection(name: &'static str) -> Opt {
     row("collections", name, Kind::Flag, Some("true"))
 }
 
+const fn hours(name: &'static str) -> Opt {
+    row("collections", name, Kind::Number, Some("24"))
+}
+
 const fn limit(name: &'static str, default: &'static str) -> Opt {
     row("limits", name, Kind::Number, Some(default))
 }
@@ -89,11 +93,43 @@ pub const OPTIONS: &[Opt] = &[
     collection("oauth2PermissionGrant"),
     collection("unifiedRoleDefinition"),
     collection("unifiedRoleAssignment"),
+    collection("unifiedRoleAssignmentSchedule"),
+    collection("unifiedRoleAssignmentScheduleInstance"),
+    collection("unifiedRoleEligibilitySchedule"),
+    collection("unifiedRoleEligibilityScheduleInstance"),
+    collection("unifiedRoleManagementPolicy"),
+    collection("unifiedRoleManagementPolicyAssignment"),
+    collection("administrativeUnit"),
+    collection("scopedRoleMembership"),
     collection("conditionalAccessPolicy"),
     collection("namedLocation"),
+    collection("authenticationContextClassReference"),
+    collection("authenticationMethodsPolicy"),
+    collection("authenticationStrengthPolicy"),
+    collection("authorizationPolicy"),
+    collection("identitySecurityDefaultsEnforcementPolicy"),
+    collection("permissionGrantPolicy"),
+    collection("crossTenantAccessPolicy"),
+    collection("crossTenantAccessPolicyDefault"),
+    collection("crossTenantAccessPolicyPartner"),
     collection("organization"),
     collection("domain"),
+    collection("subscribedSku"),
+    collection("device"),
     collection("deletedItems"),
+    collection("userRegistrationDetails"),
+    collection("strongAuthenticationRequirements"),
+    collection("directoryAudit"),
+    collection("recoverySnapshot"),
+    collection("recoveryJob"),
+    hours("user_activity_hours"),
+    hours("user_sync_hours"),
+    hours("group_sync_hours"),
+    hours("device_activity_hours"),
+    hours("device_sync_hours"),
+    hours("organization_sync_hours"),
+    hours("userRegistrationDetails_hours"),
+    row("collections", "directoryAudit_overlap_hours", Kind::Number, Some("12")),
     limit("in_flight", "8"),
     limit("tries", "8"),
     limit("page_bytes", "67108864"),
@@ -103,6 +139,7 @@ pub const OPTIONS: &[Opt] = &[
     limit("total_wait_seconds", "900"),
     limit("capture_minutes", "50"),
     limit("sweep_captures", "24"),
+    limit("sweep_requests", "20000"),
     limit("gate_percent", "20"),
     limit("gate_minimum", "20"),
 ];

@@ -40,7 +40,8 @@ fn the_template_and_the_table_name_the_same_options() {
     let known: Vec<String> = OPTIONS.iter().map(Opt::full_name).collect();
     assert_eq!(written, known);
     let collections: BTreeSet<&str> = model::COLLECTIONS.iter().map(|collection| collection.name).collect();
-    let options = OPTIONS.iter().filter(|option| option.section == "collections").map(|option| option.name);
+    let flags = |option: &&Opt| option.section == "collections" && option.kind == options::Kind::Flag;
+    let options = OPTIONS.iter().filter(flags).map(|option| option.name);
     assert_eq!(options.collect::<BTreeSet<_>>(), collections);
 }
 
@@ -69,7 +70,7 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
     assert_eq!(template.limits, graph::Limits::default());
     assert_eq!((template.store_path, template.listen), (least.store_path, least.listen));
     assert_eq!((template.schedule, template.retention_years), (least.schedule, least.retention_years));
-    assert_eq!(template.collections_off, Vec::<&str>::new());
+    assert_eq!(template.capture.off, Vec::<String>::new());
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn paths_are_relative_to_the_file_and_variables_override() {
     assert_eq!(config.index_path, Path::new("/srv/tenure/index"));
     let config = parse(LEAST, &[("TENURE_COLLECTIONS__SERVICEPRINCIPAL", "false"), ("TENURE_STATE__PATH", "/x")]);
     let config = config.unwrap();
-    assert_eq!((config.collections_off, config.state_path), (vec!["servicePrincipal"], PathBuf::from("/x")));
+    assert_eq!((config.capture.off, config.state_path), (vec!["servicePrincipal".to_owned()], PathBuf::from("/x")));
     let config = parse(
         "",
         &[

@@ -51,6 +51,7 @@ struct Shared {
     in_flight: Semaphore,
     conditional_access: Pace,
     key_credentials: Pace,
+    reports: Pace,
     hold: Hold,
 }
 
@@ -100,6 +101,7 @@ impl Reader {
             in_flight: Semaphore::new(limits.in_flight),
             conditional_access: Pace::new(Duration::from_secs(1), 1),
             key_credentials: Pace::new(Duration::from_millis(500), 30),
+            reports: Pace::new(Duration::from_secs(2), 5),
             hold: Hold::default(),
             limits,
         };
@@ -279,6 +281,7 @@ impl Reader {
             Bucket::Directory => None,
             Bucket::ConditionalAccess => Some(&shared.conditional_access),
             Bucket::KeyCredentials => Some(&shared.key_credentials),
+            Bucket::Reports => Some(&shared.reports),
         };
         let turn = match pace {
             Some(pace) => Some(pace.turn(&*shared.clock).await),

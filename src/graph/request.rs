@@ -13,6 +13,8 @@ pub enum Bucket {
     ConditionalAccess,
     /// Reads that select `keyCredentials`: 150 requests a minute per tenant (application: list, servicePrincipal: list).
     KeyCredentials,
+    /// Reports and audit logs: five requests in ten seconds per application and tenant (learn, graph/throttling-limits).
+    Reports,
 }
 
 /// A GET that is yet to be sent.

@@ -12,7 +12,7 @@ use super::tables::*;
 use super::{Index, IndexError};
 use crate::archive::appender::RememberedHead;
 use crate::archive::entry::{Body, Entry, PackRef, entry_name};
-use crate::archive::line::Line;
+use crate::archive::line::{Line, Statement};
 use crate::archive::log::leaf_hash;
 use crate::archive::reader::{Place, ReadError, read_lines, read_pack};
 use crate::archive::walker::{Verdict, Walker, greatest_seq};
@@ -286,7 +286,8 @@ async fn read_capture(store: &dyn Store, entry: &Entry, fresh: bool, unknown: &m
             }
         }
         *unknown = base.is_none();
-        return Ok(Work { lines: Vec::new(), unknown: *unknown, base });
+        let lines = if base.is_some() { read_events(store, body).await? } else { Vec::new() };
+        return Ok(Work { lines, unknown: *unknown, base });
     }
     let mut lines = Vec::new();
     for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
@@ -297,6 +298,20 @@ async fn read_capture(store: &dyn Store, entry: &Entry, fresh: bool, unknown: &m
         }
     }
     Ok(Work { lines, base: None, unknown: false })
+}
+
+/// The events of a capture whose state comes from its base.
+async fn read_events(store: &dyn Store, body: &Body) -> Result<Vec<(Line, Place, PackRef)>, IndexError> {
+    let mut lines = Vec::new();
+    for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
+        let read = read_lines(store, pack, |line, place| {
+            if matches!(line.statement, Statement::Event(_)) {
+                lines.push((line, place, pack.clone()));
+            }
+        });
+        is_readable(read.await)?;
+    }
+    Ok(lines)
 }
 
 fn is_readable(read: Result<(), ReadError>) -> Result<bool, IndexError> {

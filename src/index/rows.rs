@@ -29,6 +29,7 @@ pub(super) struct Tables<'txn> {
     pub links: Table<'txn, (u32, u32, u32, u32), &'static [u8]>,
     pub backlinks: Table<'txn, (u32, u32, u32, u32), ()>,
     pub names: Table<'txn, (&'static str, u32), ()>,
+    pub events: Table<'txn, &'static str, (u32, u32, u32, u32, u32)>,
     pub leaves: Table<'txn, &'static [u8; 32], &'static [u8; 32]>,
     pub next_key: u32,
     pub known_packs: HashMap<String, u32>,
@@ -57,6 +58,7 @@ impl<'txn> Tables<'txn> {
             links: txn.open_table(LINKS)?,
             backlinks: txn.open_table(BACKLINKS)?,
             names: txn.open_table(NAMES)?,
+            events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
             next_key,
             known_packs: HashMap::new(),
@@ -107,6 +109,10 @@ impl<'txn> Tables<'txn> {
 
     pub fn apply(&mut self, line: &Line, place: Place, pack: u32, seq: u32) -> Result<(), IndexError> {
         if matches!(line.statement, Statement::Event(_)) {
+            // Recorded once in a segment, and where it is recorded again the first time stands.
+            if self.events.get(line.key.as_str())?.is_none() {
+                self.events.insert(line.key.as_str(), (seq, pack, place.frame, place.offset, place.len))?;
+            }
             return Ok(());
         }
         let id = self.key(&line.key)?;

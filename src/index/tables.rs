@@ -8,7 +8,7 @@ use crate::archive::reader::Place;
 use crate::hash::Hash;
 
 /// A layout number: an index with another is thrown away.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
 /// The sequence number that stands for "still".
 pub(super) const STILL: u32 = u32::MAX;
 
@@ -34,6 +34,8 @@ pub(super) const LINKS: TableDefinition<(u32, u32, u32, u32), &[u8]> = TableDefi
 pub(super) const BACKLINKS: TableDefinition<(u32, u32, u32, u32), ()> = TableDefinition::new("backlinks");
 /// (name in lower case, key).
 pub(super) const NAMES: TableDefinition<(&str, u32), ()> = TableDefinition::new("names");
+/// Key of an event → the capture that recorded it, pack, frame, offset and length of its line.
+pub(super) const EVENTS: TableDefinition<&str, (u32, u32, u32, u32, u32)> = TableDefinition::new("events");
 /// Hashed key → objval at the head.
 pub(super) const LEAVES: TableDefinition<&[u8; 32], &[u8; 32]> = TableDefinition::new("leaves");
 

@@ -121,6 +121,7 @@ pub struct View {
     links: ReadOnlyTable<(u32, u32, u32, u32), &'static [u8]>,
     backlinks: ReadOnlyTable<(u32, u32, u32, u32), ()>,
     names: ReadOnlyTable<(&'static str, u32), ()>,
+    events: ReadOnlyTable<&'static str, (u32, u32, u32, u32, u32)>,
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
     /// Keys by number: targets of links come again and again.
     known: Mutex<HashMap<u32, Key>>,
@@ -154,6 +155,7 @@ impl View {
             links: txn.open_table(LINKS)?,
             backlinks: txn.open_table(BACKLINKS)?,
             names: txn.open_table(NAMES)?,
+            events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
             known: Mutex::default(),
         })
@@ -396,6 +398,25 @@ impl View {
             if name.contains(&text) && each(NameMatch { name: name.to_owned(), id })?.is_break() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// The capture that recorded the event called `key`.
+    pub fn event(&self, key: &Key) -> Result<Option<u64>, IndexError> {
+        Ok(self.events.get(key.as_str())?.map(|row| u64::from(row.value().0)))
+    }
+
+    /// Calls `each` for every event in key order, with the capture that recorded it and where its line is.
+    pub fn each_event<E: From<IndexError>>(
+        &self,
+        mut each: impl FnMut(Key, u64, PackFile, Place) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for row in self.events.iter().map_err(IndexError::from)? {
+            let (key, row) = row.map_err(IndexError::from)?;
+            let (seq, pack, frame, offset, len) = row.value();
+            let key = key.value().parse().map_err(IndexError::from)?;
+            each(key, u64::from(seq), self.pack(pack)?, Place { frame, offset, len })?;
         }
         Ok(())
     }

@@ -22,6 +22,15 @@ pub struct Relation {
     pub single: bool,
 }
 
+/// Volatile properties of an object that are kept under a key of their own, so that they change without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facet {
+    /// Its name, behind the `#` of its keys.
+    pub name: &'static str,
+    /// The properties that it holds, which the object itself never does.
+    pub properties: &'static [&'static str],
+}
+
 /// A kind of object that is read and kept together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Collection {
@@ -29,10 +38,14 @@ pub struct Collection {
     pub name: &'static str,
     /// What names its objects.
     pub identity: Identity,
-    /// The `@odata.type` names that live here, without `#microsoft.graph.`.
+    /// The `@odata.type` names that live here, without `#microsoft.graph.`; the one of most objects first.
     pub types: &'static [&'static str],
     /// The links its objects have.
     pub relations: &'static [Relation],
+    /// What is kept apart from its objects.
+    pub facets: &'static [Facet],
+    /// Whether these happen once instead of being there: they are no part of any state.
+    pub events: bool,
 }
 
 const ID: Identity = Identity::Property("id");
@@ -45,57 +58,92 @@ const fn children(name: &'static str, collection: &'static str) -> Relation {
     Relation { name, targets: Some(collection), single: false }
 }
 
-/// Every collection of this stage, by the names of the export table. The Agent ID kinds derive from user, application
-/// and service principal in Graph's metadata and live in those collections, told apart by their `@odata.type`.
+const fn plain(name: &'static str, types: &'static [&'static str]) -> Collection {
+    Collection { name, identity: ID, types, relations: &[], facets: &[], events: false }
+}
+
+const fn singleton(name: &'static str, types: &'static [&'static str]) -> Collection {
+    Collection { identity: Identity::Singleton, ..plain(name, types) }
+}
+
+/// When an object was last synchronised from on premises: it moves with every run of the synchronisation.
+const SYNC: Facet = Facet { name: "sync", properties: &["onPremisesLastSyncDateTime"] };
+
+/// Every collection, by the names of the export table. The Agent ID kinds derive from user, application and service
+/// principal in Graph's metadata and live in those collections, told apart by their `@odata.type`.
 pub const COLLECTIONS: &[Collection] = &[
     Collection {
-        name: "user",
-        identity: ID,
-        types: &["user", "agentUser"],
-        relations: &[Relation { name: "manager", targets: None, single: true }],
+        relations: &[Relation { name: "manager", targets: None, single: true }, many("sponsors")],
+        facets: &[Facet { name: "activity", properties: &["signInActivity"] }, SYNC],
+        ..plain("user", &["user", "agentUser"])
     },
-    Collection { name: "group", identity: ID, types: &["group"], relations: &[many("members"), many("owners")] },
+    Collection { relations: &[many("members"), many("owners")], facets: &[SYNC], ..plain("group", &["group"]) },
     Collection {
-        name: "application",
-        identity: ID,
-        types: &["application", "agentIdentityBlueprint"],
-        relations: &[many("owners"), children("federatedIdentityCredentials", "federatedIdentityCredential")],
-    },
-    Collection {
-        name: "servicePrincipal",
-        identity: ID,
-        types: &["servicePrincipal", "agentIdentity", "agentIdentityBlueprintPrincipal"],
-        relations: &[many("owners"), children("appRoleAssignedTo", "appRoleAssignment")],
+        relations: &[
+            many("owners"),
+            many("sponsors"),
+            children("federatedIdentityCredentials", "federatedIdentityCredential"),
+        ],
+        ..plain("application", &["application", "agentIdentityBlueprint"])
     },
     Collection {
-        name: "federatedIdentityCredential",
-        identity: ID,
-        types: &["federatedIdentityCredential"],
-        relations: &[],
+        relations: &[many("owners"), many("sponsors"), children("appRoleAssignedTo", "appRoleAssignment")],
+        ..plain("servicePrincipal", &["servicePrincipal", "agentIdentity", "agentIdentityBlueprintPrincipal"])
     },
-    Collection { name: "appRoleAssignment", identity: ID, types: &["appRoleAssignment"], relations: &[] },
+    plain("federatedIdentityCredential", &["federatedIdentityCredential"]),
+    plain("appRoleAssignment", &["appRoleAssignment"]),
+    plain("oauth2PermissionGrant", &["oAuth2PermissionGrant", "oauth2PermissionGrant"]),
+    plain("unifiedRoleDefinition", &["unifiedRoleDefinition"]),
+    plain("unifiedRoleAssignment", &["unifiedRoleAssignment"]),
+    plain("unifiedRoleAssignmentSchedule", &["unifiedRoleAssignmentSchedule"]),
+    plain("unifiedRoleAssignmentScheduleInstance", &["unifiedRoleAssignmentScheduleInstance"]),
+    plain("unifiedRoleEligibilitySchedule", &["unifiedRoleEligibilitySchedule"]),
+    plain("unifiedRoleEligibilityScheduleInstance", &["unifiedRoleEligibilityScheduleInstance"]),
+    plain("unifiedRoleManagementPolicy", &["unifiedRoleManagementPolicy"]),
+    plain("unifiedRoleManagementPolicyAssignment", &["unifiedRoleManagementPolicyAssignment"]),
     Collection {
-        name: "oauth2PermissionGrant",
-        identity: ID,
-        types: &["oAuth2PermissionGrant", "oauth2PermissionGrant"],
-        relations: &[],
+        relations: &[many("members"), children("scopedRoleMembers", "scopedRoleMembership")],
+        ..plain("administrativeUnit", &["administrativeUnit"])
     },
-    Collection { name: "unifiedRoleDefinition", identity: ID, types: &["unifiedRoleDefinition"], relations: &[] },
-    Collection { name: "unifiedRoleAssignment", identity: ID, types: &["unifiedRoleAssignment"], relations: &[] },
-    Collection { name: "conditionalAccessPolicy", identity: ID, types: &["conditionalAccessPolicy"], relations: &[] },
+    plain("scopedRoleMembership", &["scopedRoleMembership"]),
+    plain("conditionalAccessPolicy", &["conditionalAccessPolicy"]),
+    plain("namedLocation", &["namedLocation", "ipNamedLocation", "countryNamedLocation"]),
+    plain("authenticationContextClassReference", &["authenticationContextClassReference"]),
+    singleton("authenticationMethodsPolicy", &["authenticationMethodsPolicy"]),
+    plain("authenticationStrengthPolicy", &["authenticationStrengthPolicy"]),
+    singleton("authorizationPolicy", &["authorizationPolicy"]),
+    singleton("identitySecurityDefaultsEnforcementPolicy", &["identitySecurityDefaultsEnforcementPolicy"]),
+    plain("permissionGrantPolicy", &["permissionGrantPolicy"]),
+    singleton("crossTenantAccessPolicy", &["crossTenantAccessPolicy"]),
+    singleton("crossTenantAccessPolicyDefault", &["crossTenantAccessPolicyConfigurationDefault"]),
     Collection {
-        name: "namedLocation",
-        identity: ID,
-        types: &["namedLocation", "ipNamedLocation", "countryNamedLocation"],
-        relations: &[],
+        identity: Identity::Property("tenantId"),
+        ..plain("crossTenantAccessPolicyPartner", &["crossTenantAccessPolicyConfigurationPartner"])
     },
-    Collection { name: "organization", identity: Identity::Singleton, types: &["organization"], relations: &[] },
-    Collection { name: "domain", identity: ID, types: &["domain"], relations: &[] },
-    Collection { name: "deletedItems", identity: ID, types: &[], relations: &[] },
+    Collection {
+        facets: &[Facet {
+            name: "sync",
+            properties: &["onPremisesLastSyncDateTime", "onPremisesLastPasswordSyncDateTime"],
+        }],
+        ..singleton("organization", &["organization"])
+    },
+    plain("domain", &["domain"]),
+    plain("subscribedSku", &["subscribedSku"]),
+    Collection {
+        relations: &[many("registeredOwners"), many("registeredUsers")],
+        facets: &[Facet { name: "activity", properties: &["approximateLastSignInDateTime"] }, SYNC],
+        ..plain("device", &["device"])
+    },
+    plain("deletedItems", &[]),
+    plain("userRegistrationDetails", &["userRegistrationDetails"]),
+    plain("strongAuthenticationRequirements", &["strongAuthenticationRequirements"]),
+    Collection { events: true, ..plain("directoryAudit", &["directoryAudit"]) },
+    plain("recoverySnapshot", &["entraRecoveryServices.snapshot"]),
+    plain("recoveryJob", &["entraRecoveryServices.recoveryJob", "entraRecoveryServices.recoveryPreviewJob"]),
 ];
 
-/// Kinds that are met as targets of links although nothing reads them yet.
-const TARGETS_ONLY: &[&str] = &["device", "administrativeUnit", "directoryRole"];
+/// Kinds that are met as targets of links although nothing reads them.
+const TARGETS_ONLY: &[&str] = &["directoryRole"];
 
 /// The collection called `name`.
 pub fn find(name: &str) -> Option<&'static Collection> {

@@ -4,11 +4,11 @@
 
 use crate::canonical::Rules;
 
-/// The number of [`ANNOTATIONS`] and [`SETS`] as they stand here. A change to either is a new number, since it changes
-/// archived bytes.
-pub const LISTS_VERSION: u32 = 1;
+/// The number of [`ANNOTATIONS`], [`SETS`] and the facets of the table as they stand here. A change to any of them is a
+/// new number, since it changes archived bytes. Number 1 had no facets, and fewer sets.
+pub const LISTS_VERSION: u32 = 2;
 
-/// Transport annotations, number 1: they describe the response, not the object. An entry matches the whole name of a
+/// Transport annotations, number 2: they describe the response, not the object. An entry matches the whole name of a
 /// member or the part from its `@`, at every depth.
 ///
 /// `@odata.id` and the other links are addresses of the object at the service, `@microsoft.graph.tips` is advice to the
@@ -32,7 +32,7 @@ pub const ANNOTATIONS: &[&str] = &[
     "@microsoft.graph.tips",
 ];
 
-/// Set-valued properties, number 1: the service promises no order for them, so that theirs must not look like a change.
+/// Set-valued properties, number 2: the service promises no order for them, so that theirs must not look like a change.
 ///
 /// Left out on purpose: `replyUrls` and `redirectUris`, whose first entry is the default of a SAML application;
 /// `businessPhones` and `otherMails`, whose first entry people use as the main one.
@@ -114,6 +114,46 @@ pub const SETS: &[&str] = &[
     "supportedServices",
     "technicalNotificationMails",
     "verifiedDomains",
+    "federationConfiguration",
+    // device, subscribedSku, userRegistrationDetails
+    "alternativeSecurityIds",
+    "hostnames",
+    "physicalIds",
+    "servicePlans",
+    "subscriptionIds",
+    "systemLabels",
+    "methodsRegistered",
+    "systemPreferredAuthenticationMethods",
+    // authenticationMethodsPolicy, authenticationStrengthPolicy, authorizationPolicy
+    "aaGuids",
+    "allowedAAGUIDs",
+    "allowedCombinations",
+    "appliesToCombinations",
+    "authenticationMethodConfigurations",
+    "combinationConfigurations",
+    "excludeTargets",
+    "includeTargets",
+    "permissionGrantPoliciesAssigned",
+    // permissionGrantPolicy
+    "clientApplicationIds",
+    "clientApplicationPublisherIds",
+    "clientApplicationTenantIds",
+    "excludes",
+    "includes",
+    // crossTenantAccessPolicy and its partners
+    "allowedCloudEndpoints",
+    "targets",
+    // unifiedRoleManagementPolicy
+    "enabledRules",
+    "enforcedSettings",
+    "inheritableSettings",
+    "notificationRecipients",
+    "operations",
+    "rules",
+    // recoveryJob
+    "entityIds",
+    "entityTypes",
+    "filterValues",
 ];
 
 /// The lists as the canonical writer takes them.

@@ -6,7 +6,7 @@
 mod collections;
 mod lists;
 
-pub use collections::{COLLECTIONS, Collection, Identity, Relation, base_collection, find};
+pub use collections::{COLLECTIONS, Collection, Facet, Identity, Relation, base_collection, find};
 pub use lists::{ANNOTATIONS, LISTS_VERSION, SETS, rules};
 
 use crate::canonical::{Json, Key};

@@ -105,19 +105,7 @@ pub fn unlink(relation: &str, targets: &[&str]) -> Change {
 
 /// A coverage row.
 pub fn row(collection: &str, relation: Option<&str>, st: Status, code: Option<&str>) -> Coverage {
-    Coverage {
-        c: collection.to_owned(),
-        r: relation.map(str::to_owned),
-        f: None,
-        st,
-        how: None,
-        n: None,
-        count: None,
-        oldest: None,
-        code: code.map(str::to_owned),
-        missed: None,
-        refused: Vec::new(),
-    }
+    Coverage { code: code.map(str::to_owned), ..Coverage::new(collection, relation, None, st) }
 }
 
 /// Commits captures and remembers the state after each.

@@ -1,0 +1,136 @@
+//! What Microsoft's own recovery wrote: it appears in no change feed, so that the objects of a new job are read anew
+//! (learn, entra-backup-recovery: "recovery writes produce no delta records and no change notifications").
+//!
+//! Must never know: how anything is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::CaptureError;
+use super::gather::Gatherer;
+use crate::archive::Key;
+use crate::canonical::{Json, parse};
+use crate::hash::Hash;
+
+/// The collection of Microsoft's jobs.
+pub(super) const JOBS: &str = "recoveryJob";
+
+/// Microsoft's names for what a job may write (resourceTypeName), and the collections that have a feed which won't tell.
+/// What is read whole each time needs no entry.
+const NATIVE: &[(&str, &[&str])] = &[
+    ("user", &["user"]),
+    ("group", &["group"]),
+    ("application", &["application"]),
+    // A service principal comes with its grants and app role assignments.
+    ("servicePrincipal", &["servicePrincipal", "oauth2PermissionGrant"]),
+    ("oAuth2PermissionGrant", &["oauth2PermissionGrant"]),
+    ("appRoleAssignment", &["servicePrincipal"]),
+];
+
+/// What has to be read anew.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Scope {
+    whole: BTreeSet<&'static str>,
+    objects: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+impl Scope {
+    /// Whether all of `collection` has to be.
+    pub fn is_whole(&self, collection: &str) -> bool {
+        self.whole.contains(collection)
+    }
+
+    /// The single objects of `collection` that have to be, unless all of it has.
+    pub fn objects(&self, collection: &'static str) -> Option<Vec<Key>> {
+        let ids = self.objects.get(collection).filter(|_| !self.is_whole(collection))?;
+        Some(ids.iter().map(|id| Key::new(collection, id)).collect())
+    }
+
+    fn add_type(&mut self, name: Option<&str>) {
+        let known = NATIVE.iter().filter(|(native, _)| name.is_none_or(|name| name.eq_ignore_ascii_case(native)));
+        self.whole.extend(known.flat_map(|(_, collections)| collections.iter()).copied());
+    }
+
+    /// Adds what the job with this content may have written. A preview writes nothing.
+    fn add(&mut self, job: &Json<'_>) {
+        if job.text("@odata.type").is_some_and(|kind| kind.ends_with("recoveryPreviewJob")) {
+            return;
+        }
+        let filter = job.get("filteringCriteria").filter(|filter| !filter.is_null());
+        let list = |of: &'static str| filter.and_then(|filter| filter.get(of)).and_then(Json::elements);
+        match (list("filterValues"), list("entityTypes")) {
+            (Some(values), _) => {
+                for value in values {
+                    self.add_value(value);
+                }
+            }
+            (None, Some(types)) => types.iter().for_each(|name| self.add_type(name.as_str())),
+            // Without a filter, or with one that isn't known here, everything is in scope.
+            (None, None) => self.add_type(None),
+        }
+    }
+
+    fn add_value(&mut self, value: &Json<'_>) {
+        let (kind, ids) = (value.text("entityType"), value.get("entityIds").and_then(Json::elements));
+        let known = NATIVE.iter().find(|(native, _)| kind.is_some_and(|kind| kind.eq_ignore_ascii_case(native)));
+        match (known, ids) {
+            (Some((native, _)), Some(ids)) if matches!(*native, "user" | "group" | "application") => {
+                let collection = crate::model::find(native).expect("a native name that is a collection's").name;
+                let ids = ids.iter().filter_map(Json::as_str).map(str::to_owned);
+                self.objects.entry(collection).or_default().extend(ids);
+            }
+            _ => self.add_type(kind),
+        }
+    }
+}
+
+impl Gatherer<'_> {
+    /// Finds jobs that are new or whose state changed since the head: what they wrote since isn't in any feed.
+    pub(super) fn find_recovered(&mut self) -> Result<(), CaptureError> {
+        let Some(seenness) = self.out.collections.get_mut(JOBS) else { return Ok(()) };
+        for (key, content) in std::mem::take(&mut seenness.jobs) {
+            let known = match self.view.id(&key)? {
+                Some(id) => self.view.version_at(id, u64::from(u32::MAX))?.map(|version| version.content),
+                None => None,
+            };
+            if known == Some(Hash::of(&content)) {
+                continue;
+            }
+            if let Ok(job) = parse(&content) {
+                self.recovered.add(&job);
+            }
+        }
+        self.out.touched.extend(self.recovered.objects.values().flatten().cloned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(job: &str) -> Scope {
+        let mut scope = Scope::default();
+        scope.add(&parse(job.as_bytes()).unwrap());
+        scope
+    }
+
+    #[test]
+    fn a_job_is_as_wide_as_its_filter() {
+        let preview = r##"{"@odata.type":"#microsoft.graph.entraRecoveryServices.recoveryPreviewJob"}"##;
+        assert_eq!(scope(preview), Scope::default());
+        let all = scope("{}");
+        assert!(
+            ["user", "group", "application", "servicePrincipal", "oauth2PermissionGrant"]
+                .iter()
+                .all(|c| all.is_whole(c))
+        );
+        let users = scope(r#"{"filteringCriteria":{"entityTypes":["user","conditionalAccessPolicy"]}}"#);
+        assert!(users.is_whole("user") && !users.is_whole("group"));
+        let one = scope(
+            r#"{"filteringCriteria":{"filterValues":[{"entityType":"user","entityIds":["U"]},{"entityType":"appRoleAssignment","entityIds":["x"]}]}}"#,
+        );
+        assert_eq!(one.objects("user"), Some(vec![Key::new("user", "U")]));
+        assert!(one.is_whole("servicePrincipal") && !one.is_whole("user"));
+        assert_eq!(one.objects("group"), None);
+    }
+}
