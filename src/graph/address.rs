@@ -33,6 +33,14 @@ pub fn joined(base: &Url, path_and_query: &str) -> Option<Url> {
     Url::parse(&format!("{}{path_and_query}", base.as_str().trim_end_matches('/'))).ok()
 }
 
+/// Whether a path has a segment `.` or `..`, escaped or not: an address is another one without it (URL standard, "double-dot
+/// URL path segment").
+pub fn has_dots(path_and_query: &str) -> bool {
+    let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
+    path.split(['/', '\\'])
+        .any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
+}
+
 /// Whether a query holds a page or delta token.
 pub fn has_token(url: &Url) -> bool {
     let parameters = || url.query().unwrap_or_default().split('&');

@@ -62,7 +62,8 @@ pub fn classify(status: u16, body: &ErrorBody, request_id: Option<&str>, asked: 
         |test: fn(&str) -> bool| test(&body.code.to_ascii_lowercase()) || test(&body.inner_code.to_ascii_lowercase());
     match status {
         429 => Error::Throttled { refusal, tries: asked.tries },
-        408 | 500.. => Error::Server { refusal, tries: asked.tries },
+        // 424: a part of a batch, because of another part that was throttled (microsoft-graph-docs-contrib#8883).
+        408 | 424 | 500.. => Error::Server { refusal, tries: asked.tries },
         400 | 402 | 403 if is(names_licence) => Error::Licence { refusal },
         403 => Error::Forbidden { permission: asked.permission, refusal },
         410 => Error::TokenExpired { refusal },
@@ -139,6 +140,7 @@ mod tests {
             (400, code("BadRequest"), true, "Refused"),
             (429, code("TooManyRequests"), false, "Throttled"),
             (503, "<html>".to_owned(), false, "Server"),
+            (424, code("FailedDependency"), false, "Server"),
             (302, String::new(), false, "BadResponse"),
         ] {
             assert_eq!(kind(status, &body, token), expected, "{status} {body}");

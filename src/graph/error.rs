@@ -117,7 +117,8 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A link that leads to another origin than the configured one; it was not followed, since our token would leak.
+    /// A link that leads to another origin than the configured one, or a path that leads elsewhere than it says; it was
+    /// not followed, since our token would leak.
     #[error("a link leads away from the configured origin")]
     ForeignLink,
     /// Pages that lead back to one that was read, or more of them than the limits allow.
@@ -132,6 +133,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same said of another request that failed with this one; without the cause, which exists once.
+    pub(super) fn again(&self) -> Error {
+        match self {
+            Error::Options { option, reason } => Error::Options { option, reason },
+            Error::Unreachable { host, .. } => Error::Unreachable { host: host.clone(), source: None },
+            Error::Unauthorized { refusal, check } => Error::Unauthorized { refusal: refusal.clone(), check },
+            Error::Forbidden { permission, refusal } => Error::Forbidden { permission, refusal: refusal.clone() },
+            Error::Licence { refusal } => Error::Licence { refusal: refusal.clone() },
+            Error::Throttled { refusal, tries } => Error::Throttled { refusal: refusal.clone(), tries: *tries },
+            Error::Server { refusal, tries } => Error::Server { refusal: refusal.clone(), tries: *tries },
+            Error::BadResponse { status, what } => Error::BadResponse { status: *status, what },
+            Error::TokenExpired { refusal } => Error::TokenExpired { refusal: refusal.clone() },
+            Error::NotFound { refusal } => Error::NotFound { refusal: refusal.clone() },
+            Error::Refused { refusal, properties } => {
+                Error::Refused { refusal: refusal.clone(), properties: properties.clone() }
+            }
+            Error::TooLarge { limit } => Error::TooLarge { limit: *limit },
+            Error::ForeignLink => Error::ForeignLink,
+            Error::Loop { pages } => Error::Loop { pages: *pages },
+            Error::TimeLimit => Error::TimeLimit,
+        }
+    }
+
     /// Whether the same read may succeed later with nothing changed on our side.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 #[derive(Debug, Default)]
 pub struct Meter {
     requests: AtomicU64,
+    batches: AtomicU64,
     units: AtomicU64,
     skew: AtomicI64,
     parent: Option<Arc<Meter>>,
@@ -22,12 +23,18 @@ impl Meter {
         Meter { parent: Some(parent.clone()), ..Meter::default() }
     }
 
-    /// Requests sent.
+    /// Requests sent. A part of a batch counts as one, since Graph bills and throttles it as one (learn,
+    /// graph/throttling); the batch around it doesn't.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Resource units charged, as `x-ms-resource-unit` says.
+    /// Batches sent.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// Resource units charged, as `x-ms-resource-unit` says; for a part of a batch that doesn't say, an estimate.
     pub fn units(&self) -> u64 {
         self.units.load(Ordering::Relaxed)
     }
@@ -46,6 +53,13 @@ impl Meter {
     pub(super) fn sent(&self) {
         for meter in self.all() {
             meter.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn sent_batch(&self, parts: u64) {
+        for meter in self.all() {
+            meter.requests.fetch_add(parts, Ordering::Relaxed);
+            meter.batches.fetch_add(1, Ordering::Relaxed);
         }
     }
 

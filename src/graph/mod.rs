@@ -1,11 +1,14 @@
 //! Microsoft Graph over HTTP, for reading: tokens, retries, throttling, pages, and an account of every response.
 //!
 //! Must never know: which collections exist, or what becomes of what was read. Nothing here can change a tenant:
-//! [`Reader`] has no method but GET.
+//! [`Reader`] sends nothing but GET, alone or as the parts of a batch.
 
 mod address;
+mod batch;
+mod budget;
 mod classify;
 mod error;
+mod exchange;
 mod meter;
 mod options;
 mod pace;
@@ -17,6 +20,7 @@ mod response;
 mod tokens;
 mod wire;
 
+pub use batch::MAX_PARTS;
 pub use error::{Error, Refusal};
 pub use meter::Meter;
 pub use options::{Cloud, Credential, Limits, MAX_PAGE_BYTES, Options};

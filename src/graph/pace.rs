@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
+use super::error::Error;
 use super::options::Limits;
 use crate::clock::Clock;
 
@@ -28,6 +29,11 @@ impl Tries {
     /// Counts one more try and returns how many that makes.
     pub fn begin(&mut self) -> u32 {
         self.made += 1;
+        self.made
+    }
+
+    /// How many there were.
+    pub fn made(&self) -> u32 {
         self.made
     }
 
@@ -89,10 +95,12 @@ pub struct Pace {
     due: AsyncMutex<Option<Timestamp>>,
 }
 
-/// Leave to send one request; the next is due an interval after this is ended.
+/// Leave to send one request; the next is due an interval after this is dropped, when it has been answered, has failed
+/// or was given up.
 #[derive(Debug)]
 pub struct Turn<'a> {
     pace: &'a Pace,
+    clock: &'a dyn Clock,
     due: MutexGuard<'a, Option<Timestamp>>,
 }
 
@@ -103,7 +111,10 @@ impl Pace {
     }
 
     /// Waits for the next turn. Turns exclude one another.
-    pub async fn turn(&self, clock: &dyn Clock) -> Turn<'_> {
+    ///
+    /// # Errors
+    /// [`Error::TimeLimit`] where the turn would come after `deadline`.
+    pub async fn turn<'a>(&'a self, clock: &'a dyn Clock, deadline: Option<Timestamp>) -> Result<Turn<'a>, Error> {
         let due = self.due.lock().await;
         if let Some(due) = *due {
             let saved = self.interval * self.burst.saturating_sub(1);
@@ -111,21 +122,48 @@ impl Pace {
             // Never longer than one interval: a clock that was set back must not stop the reading.
             let wait = ahead.saturating_sub(saved).min(self.interval);
             if !wait.is_zero() {
-                clock.sleep(wait).await;
+                sleep(clock, wait, deadline).await?;
             }
         }
-        Turn { pace: self, due }
+        Ok(Turn { pace: self, clock, due })
     }
 }
 
-impl Turn<'_> {
-    /// The request has been answered, or has failed.
-    pub fn end(mut self, clock: &dyn Clock) {
-        let now = clock.now();
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let now = self.clock.now();
         let all = SignedDuration::try_from(self.pace.interval * self.pace.burst).unwrap_or(SignedDuration::MAX);
         let from = self.due.filter(|due| *due > now && due.duration_since(now) <= all).unwrap_or(now);
         *self.due = from.saturating_add(self.pace.interval).ok();
     }
+}
+
+/// Sleeps, unless the deadline comes first.
+///
+/// # Errors
+/// [`Error::TimeLimit`], at once, where it does: there is nothing to wait for.
+pub async fn sleep(clock: &dyn Clock, wait: Duration, deadline: Option<Timestamp>) -> Result<(), Error> {
+    let end = clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+    if deadline.is_some_and(|deadline| end > deadline) {
+        return Err(Error::TimeLimit);
+    }
+    clock.sleep(wait).await;
+    Ok(())
+}
+
+/// Runs `work`, for no longer than there is until `deadline`. Where the clock is a manual one its time and the real one
+/// are both bounds.
+///
+/// # Errors
+/// [`Error::TimeLimit`]; `work` is dropped wherever it is.
+pub async fn within<T>(
+    clock: &dyn Clock,
+    deadline: Option<Timestamp>,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let Some(deadline) = deadline else { return Ok(work.await) };
+    let left = Duration::try_from(deadline.duration_since(clock.now())).unwrap_or(Duration::ZERO);
+    tokio::time::timeout(left, work).await.map_err(|_| Error::TimeLimit)
 }
 
 /// An instant before which nothing is to be sent, set by whoever was told to wait.
@@ -217,17 +255,17 @@ mod tests {
         let clock = ManualClock::new(at("2026-08-01T00:00:00Z"));
         let pace = Pace::new(Duration::from_secs(1), 1);
         for _ in 0..3 {
-            pace.turn(&clock).await.end(&clock);
+            drop(pace.turn(&clock, None).await.unwrap());
         }
         assert_eq!(clock.now(), at("2026-08-01T00:00:02Z"));
         clock.set(at("2026-07-01T00:00:00Z"));
-        pace.turn(&clock).await.end(&clock);
+        drop(pace.turn(&clock, None).await.unwrap());
         assert_eq!(clock.now(), at("2026-07-01T00:00:01Z"), "a clock set back costs one interval");
 
         let clock = ManualClock::new(at("2026-08-01T00:00:00Z"));
         let pace = Pace::new(Duration::from_millis(500), 30);
         for _ in 0..150 {
-            pace.turn(&clock).await.end(&clock);
+            drop(pace.turn(&clock, None).await.unwrap());
         }
         assert_eq!(clock.now(), at("2026-08-01T00:01:00Z"));
     }

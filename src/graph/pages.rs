@@ -14,13 +14,39 @@ use crate::hash::Hash;
 /// The pages of one list or feed, in order. Ends after the page without a next link.
 #[derive(Debug)]
 pub struct Pages<'r> {
-    pub(super) reader: &'r Reader,
-    pub(super) next: Option<Request>,
-    pub(super) seen: HashSet<Hash>,
-    pub(super) pages: u64,
+    reader: &'r Reader,
+    next: Option<Request>,
+    seen: HashSet<Hash>,
+    pages: u64,
 }
 
-impl Pages<'_> {
+impl<'r> Pages<'r> {
+    /// The walk that begins with `request`.
+    pub(super) fn from(reader: &'r Reader, request: Request) -> Self {
+        Pages { reader, next: Some(request), seen: HashSet::new(), pages: 0 }
+    }
+
+    /// The walk on from the first page, which answered `request` already and ended with the link `next`.
+    ///
+    /// # Errors
+    /// [`Error::ForeignLink`], [`Error::Loop`].
+    pub(super) fn after(reader: &'r Reader, request: &Request, next: Option<String>) -> Result<Self, Error> {
+        let seen = HashSet::from([Hash::of(request.address.as_bytes())]);
+        let mut pages = Pages { reader, next: None, seen, pages: 1 };
+        pages.follow(request, next)?;
+        Ok(pages)
+    }
+
+    fn follow(&mut self, request: &Request, link: Option<String>) -> Result<(), Error> {
+        let Some(link) = link else { return Ok(()) };
+        if !self.seen.insert(Hash::of(link.as_bytes())) {
+            return Err(Error::Loop { pages: self.pages });
+        }
+        self.reader.resolve(&link)?;
+        self.next = Some(request.at(&link));
+        Ok(())
+    }
+
     /// Reads the next page; `None` after the last.
     ///
     /// # Errors
@@ -46,17 +72,11 @@ impl Pages<'_> {
             })
             .await?;
         self.pages += 1;
-        if let Some(link) = link {
-            if !self.seen.insert(Hash::of(link.as_bytes())) {
-                return Err(Error::Loop { pages: self.pages });
-            }
-            self.reader.resolve(&link)?;
-            self.next = Some(request.at(&link));
-        }
+        self.follow(&request, link)?;
         Ok(Some(taken))
     }
 
-    /// Pages read so far.
+    /// Pages read so far, one that came in a batch included.
     pub fn read(&self) -> u64 {
         self.pages
     }

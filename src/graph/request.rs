@@ -13,8 +13,19 @@ pub enum Bucket {
     ConditionalAccess,
     /// Reads that select `keyCredentials`: 150 requests a minute per tenant (application: list, servicePrincipal: list).
     KeyCredentials,
-    /// Reports and audit logs: five requests in ten seconds per application and tenant (learn, graph/throttling-limits).
+    /// Usage reports and registration details: 5 requests per 10 seconds per application and tenant (learn,
+    /// graph/throttling-limits).
     Reports,
+}
+
+impl Bucket {
+    /// Whether it draws on the tenant's resource units, so that one request's 429 concerns the others too.
+    pub(super) fn shares_units(self) -> bool {
+        match self {
+            Bucket::Directory | Bucket::KeyCredentials => true,
+            Bucket::ConditionalAccess | Bucket::Reports => false,
+        }
+    }
 }
 
 /// A GET that is yet to be sent.
@@ -76,6 +87,16 @@ impl Request {
     /// The same request for a link that an answer gave, followed verbatim.
     pub fn at(&self, link: &str) -> Self {
         Request { address: link.to_owned(), ..self.clone() }
+    }
+
+    /// The headers that go with it besides the token, in a batch too, where each part has its own (learn,
+    /// graph/json-batching).
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        // Gives way to every other application of the tenant (learn, graph/throttling-limits): a backup can wait.
+        let priority = Some(("x-ms-throttle-priority", "low"));
+        let prefer = self.unknown_enum_members.then_some(("prefer", "include-unknown-enum-members"));
+        let consistency = self.eventual.then_some(("consistencylevel", "eventual"));
+        [priority, prefer, consistency].into_iter().flatten()
     }
 
     /// The address as given: path and query, or a link.

@@ -27,9 +27,12 @@ pub struct Response {
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
     pub(super) header_retry_after: Option<String>,
+    pub(super) header_units: Option<u64>,
     pub(super) challenge: Option<String>,
     /// The body of an error broke off: what it would have said isn't known.
     pub(super) cut: bool,
+    /// Which of our tokens it answers.
+    pub(super) generation: u64,
 }
 
 impl Response {
@@ -37,6 +40,7 @@ impl Response {
         let header = |name| received.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // One challenge a header line; the one with claims is what matters.
         let challenges = received.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
+        let units = header("x-ms-resource-unit").and_then(|units| units_of(&units));
         Response {
             status: received.status().as_u16(),
             path_and_query,
@@ -44,11 +48,35 @@ impl Response {
             request_id: header("request-id"),
             date: header("date"),
             content_type: header("content-type").unwrap_or_default(),
-            units: header("x-ms-resource-unit").and_then(|units| units.trim().parse().ok()).unwrap_or(0),
+            units: units.unwrap_or(0),
+            header_units: units,
             retry_after: None,
             header_retry_after: header("retry-after"),
             challenge: challenges.filter(|challenge| challenge.contains("claims=")).map(str::to_owned).next(),
             cut: false,
+            generation: 0,
+        }
+    }
+
+    /// The head of a part of the batch answer `outer`. `headers` have lower-case names. Real parts have no request-id and
+    /// no date of their own (learn, graph/json-batching): Microsoft finds them by those of the answer that they came in.
+    pub(super) fn of_part(status: u16, headers: &[(String, String)], outer: &Response) -> Response {
+        let header = |name| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let units = header("x-ms-resource-unit").and_then(|units| units_of(&units));
+        Response {
+            status,
+            path_and_query: String::new(),
+            body: Vec::new(),
+            request_id: header("request-id").or_else(|| outer.request_id.clone()),
+            date: header("date").or_else(|| outer.date.clone()),
+            content_type: header("content-type").unwrap_or_default(),
+            units: units.unwrap_or(0),
+            header_units: units,
+            retry_after: None,
+            header_retry_after: header("retry-after"),
+            challenge: header("www-authenticate").filter(|challenge| challenge.contains("claims=")),
+            cut: false,
+            generation: outer.generation,
         }
     }
 
@@ -66,6 +94,11 @@ impl Response {
             keys,
         }
     }
+}
+
+/// Units, as far as they make sense: sums of them must not overflow.
+fn units_of(text: &str) -> Option<u64> {
+    text.trim().parse::<u32>().ok().map(u64::from)
 }
 
 impl std::fmt::Debug for Response {

@@ -15,7 +15,7 @@ use super::address::host_of;
 use super::classify::safe_code;
 use super::error::{Error, Refusal};
 use super::options::{Credential, Limits};
-use super::pace::{Tries, retry_after};
+use super::pace::{Tries, retry_after, sleep};
 use crate::canonical::{Json, Value, parse};
 use crate::clock::Clock;
 
@@ -87,29 +87,35 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Unauthorized`] with what to check, or what kept the login service from answering.
-    pub async fn get(&self) -> Result<Token, Error> {
+    pub async fn get(&self, deadline: Option<Timestamp>) -> Result<Token, Error> {
         let mut held = self.held.lock().await;
         let now = self.clock.now();
         // Before `from`: the clock was set back, and nothing is known about the token's age.
         if let Some(known) = held.1.as_ref().filter(|known| known.from <= now && now < known.renew_at) {
             return Ok(known.token.clone());
         }
-        self.ask(&mut held, None).await
+        self.ask(&mut held, None, deadline).await
     }
 
-    /// A token other than `refused`, which Graph answered with 401; `claims` is what its challenge asks for, decoded.
+    /// A token other than that of generation `refused`, which Graph answered with 401; `claims` is what its challenge asks
+    /// for, decoded.
     ///
     /// # Errors
     /// As [`Tokens::get`].
-    pub async fn renew(&self, refused: &Token, claims: Option<&str>) -> Result<Token, Error> {
+    pub async fn renew(&self, refused: u64, claims: Option<&str>, deadline: Option<Timestamp>) -> Result<Token, Error> {
         let mut held = self.held.lock().await;
-        if let Some(known) = held.1.as_ref().filter(|known| known.token.generation != refused.generation) {
+        if let Some(known) = held.1.as_ref().filter(|known| known.token.generation != refused) {
             return Ok(known.token.clone());
         }
-        self.ask(&mut held, claims).await
+        self.ask(&mut held, claims, deadline).await
     }
 
-    async fn ask(&self, held: &mut (u64, Option<Held>), claims: Option<&str>) -> Result<Token, Error> {
+    async fn ask(
+        &self,
+        held: &mut (u64, Option<Held>),
+        claims: Option<&str>,
+        deadline: Option<Timestamp>,
+    ) -> Result<Token, Error> {
         held.1 = None;
         let mut tries = Tries::default();
         let (secret, life) = loop {
@@ -118,7 +124,7 @@ impl Tokens {
                 Ok(answer) => break answer,
                 Err((error, None)) => return Err(error),
                 Err((error, Some(after))) => match tries.next_wait(&self.limits, after) {
-                    Some(wait) => self.clock.sleep(wait).await,
+                    Some(wait) => sleep(&*self.clock, wait, deadline).await?,
                     None => return Err(error),
                 },
             }
