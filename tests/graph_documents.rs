@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use scripted::{Reply, Server, clock, gather};
 use serde_json::Value;
 use tenure::canonical::Key;
-use tenure::collect::{self, Content, How, Recipe, Sighting, Status};
+use tenure::collect::{self, Content, How, Recipe, Sighting, Source, Status};
 use tenure::model;
 
 const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
@@ -29,11 +29,52 @@ const FOLDERS: &[(&str, &str)] = &[
     ("appRoleAssignment", "appRoleAssignment"),
     ("oauth2PermissionGrant", "oauth2PermissionGrant"),
     ("unifiedRole", "unifiedRoleDefinition"),
+    ("pim", "unifiedRoleAssignmentSchedule"),
+    ("administrativeUnit", "administrativeUnit"),
+    ("device", "device"),
+    ("authenticationMethodsPolicy", "authenticationMethodsPolicy"),
+    ("authenticationStrengthPolicy", "authenticationStrengthPolicy"),
+    ("authorizationPolicy", "authorizationPolicy"),
+    ("crossTenantAccessPolicy", "crossTenantAccessPolicy"),
+    ("subscribedSku", "subscribedSku"),
+    ("userRegistrationDetails", "userRegistrationDetails"),
+    ("authentication", "strongAuthenticationRequirements"),
     ("conditionalAccessPolicy", "conditionalAccessPolicy"),
     ("namedLocation", "namedLocation"),
     ("organization", "organization"),
     ("domain", "domain"),
     ("deletedItems", "deletedItems"),
+    ("policy", "permissionGrantPolicy"),
+];
+
+/// Files of such a folder that are another collection's, by a part of their name.
+const FILES: &[(&str, &str)] = &[
+    ("unifiedroleassignment", "unifiedRoleAssignment"),
+    ("list-roleassignments.", "unifiedRoleAssignment"),
+    ("roleassignmentscheduleinstances", "unifiedRoleAssignmentScheduleInstance"),
+    ("roleeligibilityschedules", "unifiedRoleEligibilitySchedule"),
+    ("roleeligibilityscheduleinstances", "unifiedRoleEligibilityScheduleInstance"),
+    ("rolemanagementpolicies", "unifiedRoleManagementPolicy"),
+    ("rolemanagementpolicyassignments", "unifiedRoleManagementPolicyAssignment"),
+    ("scopedrolemembers", "scopedRoleMembership"),
+    ("policyconfigurationdefault", "crossTenantAccessPolicyDefault"),
+    ("partner", "crossTenantAccessPolicyPartner"),
+    ("identitysecuritydefaults", "identitySecurityDefaultsEnforcementPolicy"),
+    ("permissiongrantpolicy", "permissionGrantPolicy"),
+];
+
+/// Bodies of what no collection keeps: a request for an activation is no state, a rule or a configuration is a part that
+/// another test reads, the other policies and the DNS records of a domain are not captured.
+const NOT_KEPT: &[&str] = &[
+    "schedulerequests",
+    "list-rules",
+    "authenticationmethodconfiguration-get",
+    "signinpreferences",
+    "verificationdnsrecords",
+    "adminconsentrequest",
+    "claimsmapping",
+    "homerealmdiscovery",
+    "tokenlifetime",
 ];
 
 fn shared(path: &str) -> Option<PathBuf> {
@@ -73,7 +114,9 @@ fn kept(value: &Value) -> Value {
                 }
                 (name.clone(), value)
             };
-            Value::Object(members.iter().filter(|(name, _)| !dropped(name)).map(keep).collect())
+            let members: BTreeMap<String, Value> =
+                members.iter().filter(|(name, _)| !dropped(name)).map(keep).collect();
+            Value::Object(members.into_iter().collect())
         }
         Value::Array(elements) => Value::Array(elements.iter().map(kept).collect()),
         Value::Number(number) => Value::from(number.as_f64().unwrap()),
@@ -85,6 +128,10 @@ fn kept(value: &Value) -> Value {
 async fn serve(body: Value) -> Server {
     let body = Arc::new(body);
     Server::new(move |seen, before| {
+        let parts = ["/rules", "identitySynchronization", "federationConfiguration", "Configurations/", "$batch"];
+        if before > 0 && parts.iter().any(|part| seen.target.contains(part)) {
+            return Reply::error(404, "Request_ResourceNotFound");
+        }
         let link = seen.target.contains("delta").then_some(r#","@odata.deltaLink":"/v1.0/x/delta?$deltatoken=1""#);
         if before > 0 || seen.target.ends_with("$count") {
             return Reply::json(200, format!(r#"{{"value":[]{}}}"#, link.unwrap_or_default()));
@@ -107,7 +154,11 @@ async fn read(recipe: &'static Recipe, server: &Server, feed: bool) -> Vec<Sight
         match recipe.parent() {
             Some((parent, _)) => recipe.children(&reader, vec![Key::new(parent, "p")], &out).await,
             None if feed => recipe.feed(&reader, None, &out).await,
-            None => recipe.whole(&reader, &out).await,
+            None if recipe.is_events() => recipe.events(&reader, None, &out).await,
+            None => match recipe.per() {
+                Some(parent) => recipe.each(&reader, vec![Key::new(parent, "p")], &out).await,
+                None => recipe.whole(&reader, &[], &out).await,
+            },
         }
     })
     .await;
@@ -132,9 +183,11 @@ fn account(item: &Value, recipe: &Recipe, feed: bool, sightings: &mut Vec<Sighti
             links.extend(members.remove(&name).into_iter().flat_map(|value| value.as_array().cloned().unwrap()));
         }
     }
-    if let Some(Sighting::Object { key, content, partial }) =
-        sightings.iter().find(|seen| matches!(seen, Sighting::Object { .. })).cloned()
-    {
+    let is_object = |seen: &&Sighting| matches!(seen, Sighting::Object { key, .. } if key.facet_name().is_none());
+    if let Some(Sighting::Object { key, content, partial, .. }) = sightings.iter().find(is_object).cloned() {
+        if matches!(content, Content::Canonical(_)) {
+            account_facets(collection, &key, expected.as_object_mut().unwrap(), sightings, what);
+        }
         assert!(!partial || feed || collection.name != "user", "{what}");
         let bytes = match &content {
             Content::Canonical(bytes) => bytes,
@@ -153,10 +206,12 @@ fn account(item: &Value, recipe: &Recipe, feed: bool, sightings: &mut Vec<Sighti
             found.as_object_mut().unwrap().remove("@odata.type");
         }
         assert_eq!(found, kept(&expected), "{what}: {key}");
-        if let (Some(id), model::Identity::Property(_)) = (item["id"].as_str(), collection.identity) {
+        if let model::Identity::Property(property) = collection.identity
+            && let (Some(id), None) = (item[property].as_str(), recipe.per())
+        {
             assert_eq!(key, Key::new(collection.name, id), "{what}");
         }
-        let at = sightings.iter().position(|seen| matches!(seen, Sighting::Object { .. })).unwrap();
+        let at = sightings.iter().position(|seen| is_object(&seen)).unwrap();
         sightings.remove(at);
     } else {
         panic!("{what}: an object is missing");
@@ -171,6 +226,32 @@ fn account(item: &Value, recipe: &Recipe, feed: bool, sightings: &mut Vec<Sighti
     }
 }
 
+/// Facets are kept beside the object, each with what it holds; a property without a value says nothing.
+fn account_facets(
+    collection: &model::Collection,
+    key: &Key,
+    expected: &mut serde_json::Map<String, Value>,
+    sightings: &mut Vec<Sighting>,
+    what: &str,
+) {
+    for facet in collection.facets {
+        let lifted: serde_json::Map<String, Value> =
+            facet.properties.iter().filter_map(|name| Some(((*name).to_owned(), expected.remove(*name)?))).collect();
+        let lifted: serde_json::Map<String, Value> = lifted.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        if lifted.is_empty() {
+            continue;
+        }
+        let name = key.facet(facet.name);
+        let at = sightings.iter().position(|seen| matches!(seen, Sighting::Object { key, .. } if *key == name));
+        let Sighting::Object { content: Content::Canonical(bytes), .. } =
+            sightings.remove(at.unwrap_or_else(|| panic!("{what}: {name} is missing")))
+        else {
+            panic!("{what}: {name} is raw");
+        };
+        assert_eq!(kept(&serde_json::from_slice(&bytes).unwrap()), kept(&Value::Object(lifted)), "{what}: {name}");
+    }
+}
+
 #[tokio::test]
 async fn published_bodies_lose_nothing() {
     let Some(root) = shared("fixtures/graph") else { return };
@@ -179,13 +260,23 @@ async fn published_bodies_lose_nothing() {
         for (name, body) in fixtures(&root.join(folder)) {
             let what = format!("{folder}/{name}");
             let feed = name.contains(".delta-") || name.contains("large-group");
-            let recipe = collect::find(collection).unwrap();
+            let other = FILES.iter().rev().find(|(part, _)| name.contains(part)).map(|(_, collection)| collection);
+            let recipe = collect::find(other.unwrap_or(collection)).unwrap();
             // Lists under an object: other kinds than the folder's. Read by the test below.
-            let under = ["-list-owners", "-list-members", "-list-memberof", "-list-manager", "-list-extensionproperty"];
-            if under.iter().any(|part| name.contains(part)) || body.is_number() || body.is_string() {
+            let under = [
+                "-list-owners",
+                "-list-members",
+                "-list-memberof",
+                "-list-manager",
+                "-list-extensionproperty",
+                "-list-registeredowners",
+            ];
+            let not_kept = under.iter().chain(NOT_KEPT).any(|part| name.contains(part));
+            if not_kept || body.is_number() || body.is_string() {
                 continue;
             }
-            let body = match body.get("value").is_some_and(Value::is_array) {
+            let alone = matches!(recipe.how, How::Single { .. } | How::Per { .. });
+            let body = match body.get("value").is_some_and(Value::is_array) || alone {
                 true => body,
                 // One object is served as a list of one.
                 false => serde_json::json!({ "value": [body] }),
@@ -193,7 +284,8 @@ async fn published_bodies_lose_nothing() {
             let server = serve(body.clone()).await;
             let mut sightings = read(recipe, &server, feed).await;
             sightings.retain(|seen| !matches!(seen, Sighting::Receipt(_) | Sighting::Links { .. }));
-            for item in body["value"].as_array().unwrap() {
+            let alone = [body.clone()];
+            for item in body["value"].as_array().map_or(&alone[..], Vec::as_slice) {
                 account(item, recipe, feed, &mut sightings, &what);
                 items += 1;
             }
@@ -201,7 +293,7 @@ async fn published_bodies_lose_nothing() {
             bodies += 1;
         }
     }
-    assert!(bodies >= 60 && items >= 80, "{bodies} bodies, {items} items");
+    assert!(bodies >= 80 && items >= 110, "{bodies} bodies, {items} items");
 }
 
 #[tokio::test]
@@ -212,13 +304,15 @@ async fn published_lists_of_links_give_every_target() {
         ("group", "group-list-owners.1.json", "owners"),
         ("application", "application-list-owners.1.json", "owners"),
         ("servicePrincipal", "serviceprincipal-list-owners.1.json", "owners"),
+        ("administrativeUnit", "administrativeunit-list-members.1.json", "members"),
+        ("device", "device-list-registeredowners.1.json", "registeredOwners"),
     ] {
         let body: Value = serde_json::from_slice(&std::fs::read(root.join(folder).join(file)).unwrap()).unwrap();
         let server = serve(body.clone()).await;
         let reader = server.reader(&clock());
         let recipe = collect::find(folder).unwrap();
         let (outcome, sightings) = gather(|out| async move {
-            recipe.links(recipe.relation(relation).unwrap(), &reader, vec![Key::new(folder, "s")], &out).await
+            recipe.links(recipe.relation(relation).unwrap(), &reader, vec![Key::new(folder, "s").into()], &out).await
         })
         .await;
         assert_eq!(outcome.status, Status::Complete);
@@ -234,6 +328,22 @@ async fn published_lists_of_links_give_every_target() {
 
 /// What the description doesn't have, and who says that it is there all the same.
 const EXCEPTIONS: &[(&str, &str)] = &[
+    ("/beta/users/p/authentication/requirements", "no beta description was published; learn, authentication-get, beta"),
+    ("/v1.0/auditLogs/directoryAudits", "learn, directoryaudit-list"),
+    ("/v1.0/domains/x/federationConfiguration", "learn, domain-list-federationconfiguration"),
+    ("/v1.0/policies/roleManagementPolicies/x/rules", "learn, unifiedrolemanagementpolicy-list-rules"),
+    ("/v1.0/policies/permissionGrantPolicies/x/includes", "learn, permissiongrantpolicy-list-includes"),
+    ("/v1.0/policies/permissionGrantPolicies/x/excludes", "learn, permissiongrantpolicy-list-excludes"),
+    (
+        "/v1.0/directory/deletedItems/microsoft.graph.certificateBasedAuthPki",
+        "learn, directory-deleteditems-list, 2026",
+    ),
+    (
+        "/v1.0/directory/deletedItems/microsoft.graph.certificateAuthorityDetail",
+        "learn, directory-deleteditems-list, 2026",
+    ),
+    ("/v1.0/devices/$count", "learn, graph/aad-advanced-queries"),
+    ("/v1.0/directory/administrativeUnits/$count", "learn, graph/aad-advanced-queries"),
     ("/beta/identity/conditionalAccess/policies", "no beta description was published; EntraExporter#35 reads it"),
     ("/v1.0/users/$count", "learn, graph/aad-advanced-queries"),
     ("/v1.0/groups/$count", "learn, graph/aad-advanced-queries"),
@@ -259,11 +369,20 @@ async fn every_request() -> BTreeMap<String, String> {
     let current = Arc::new(Mutex::new(""));
     let (log, whose) = (made.clone(), current.clone());
     let server = Server::new(move |seen, _| {
+        if seen.method == "POST" {
+            // A gateway that knows no batches: each part comes alone, and is looked at as any request.
+            assert!(seen.target.ends_with("/$batch"), "{}", seen.target);
+            return Reply::error(404, "ResourceNotFound");
+        }
         assert_eq!(seen.method, "GET");
         assert!(seen.body.is_empty());
         log.lock().unwrap().insert(seen.target.clone(), (*whose.lock().unwrap()).to_owned());
         let link = seen.target.contains("delta").then_some(r#","@odata.deltaLink":"/v1.0/x/delta?$deltatoken=1""#);
-        Reply::json(200, format!(r#"{{"id":"x","value":[]{}}}"#, link.unwrap_or_default()))
+        // One object that has whatever makes a recipe ask for more of it.
+        let one = r#""id":"x","tenantId":"t","authenticationType":"Federated","authenticationMethodConfigurations":[{"id":"y"}]"#;
+        let list = if seen.target.contains("authenticationMethodsPolicy") { "" } else { r#","value":[{ONE}]"# };
+        let list = list.replace("ONE", one);
+        Reply::json(200, format!(r#"{{{one}{list}{}}}"#, link.unwrap_or_default()))
     })
     .await;
     for recipe in collect::COLLECTIONS {
@@ -273,9 +392,22 @@ async fn every_request() -> BTreeMap<String, String> {
             read(recipe, &server, true).await;
         }
         for relation in recipe.relations {
+            let kinds = relation.kinds.iter().map(|kind| Some(*kind));
+            for subtype in kinds.chain(relation.kinds.is_empty().then_some(None)) {
+                let reader = server.reader(&clock());
+                let key = Key::new(recipe.collection, "00000000-0000-0000-0000-000000000001");
+                let sources = vec![Source { key, subtype }];
+                gather(|out| async move { recipe.links(relation, &reader, sources, &out).await }).await;
+            }
+        }
+        for facet in recipe.facets {
             let reader = server.reader(&clock());
-            let sources = vec![Key::new(recipe.collection, "00000000-0000-0000-0000-000000000001")];
-            gather(|out| async move { recipe.links(relation, &reader, sources, &out).await }).await;
+            gather(|out| async move { recipe.facet_read(facet, &reader, &out).await }).await;
+        }
+        if recipe.has_feed() {
+            let reader = server.reader(&clock());
+            let keys = vec![Key::new(recipe.collection, "00000000-0000-0000-0000-000000000001")];
+            gather(|out| async move { recipe.objects(&reader, keys, &out).await }).await;
         }
     }
     let made = made.lock().unwrap();
@@ -392,6 +524,7 @@ const NOT_SELECTED: &[(&str, &[&str])] = &[
     ),
     ("application", &["logo"]),
     ("servicePrincipal", &[]),
+    ("device", &[]),
 ];
 
 #[test]
@@ -406,7 +539,9 @@ fn every_property_is_selected_or_left_out_on_purpose() {
             assert!(!left_out.contains(name));
         }
         for (name, navigation) in &known {
-            let covered = *navigation || name == "@odata.type" || feed.select.contains(&name.as_str());
+            let mut facets = model::find(collection).unwrap().facets.iter();
+            let in_facet = facets.any(|facet| facet.properties.contains(&name.as_str()));
+            let covered = *navigation || name == "@odata.type" || feed.select.contains(&name.as_str()) || in_facet;
             assert!(
                 covered || left_out.contains(&name.as_str()),
                 "{collection}: {name} is neither selected nor left out"
@@ -421,12 +556,24 @@ fn every_property_is_selected_or_left_out_on_purpose() {
     }
 }
 
+/// Collections without a row: the table has them as links of another, or lacks them.
+const NOT_IN_THE_TABLE: &[&str] = &[
+    "unifiedRoleAssignmentScheduleInstance",
+    "unifiedRoleEligibilityScheduleInstance",
+    "unifiedRoleManagementPolicyAssignment",
+    "scopedRoleMembership",
+    "subscribedSku",
+];
+
 #[test]
 fn collections_are_named_as_the_export_table_names_them() {
     let Some(path) = shared("reference/graph-export.json") else { return };
     let table: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let rows = table["types"].as_array().unwrap();
     for collection in model::COLLECTIONS {
+        if NOT_IN_THE_TABLE.contains(&collection.name) {
+            continue;
+        }
         let row = rows.iter().find(|row| row["type"] == collection.name);
         let row = row.unwrap_or_else(|| panic!("{} has no row", collection.name));
         let recipe = collect::find(collection.name).unwrap();

@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
-
 use super::outcome::{code_of, is_lasting};
 use super::recipe::{Detail, Form, Recipe, When};
 use super::sighting::{Content, Sighting};
 use crate::canonical::{Json, Key, Rules, Text, Value, canonicalize, parse};
-use crate::graph::{Error, Reader, Receipt, Request, escape};
+use crate::graph::{Error, Page, Reader, Receipt, Request, Response, escape};
 
 /// What came of the details of a page.
 #[derive(Debug, Default)]
@@ -33,9 +31,6 @@ struct Wanted {
     path: String,
 }
 
-/// What was found at its address: the bytes of a JSON value, or nothing.
-type Found = Result<Option<Vec<u8>>, Error>;
-
 /// Asks for the details of every object among `sightings` and puts them in. An object that lacks one afterwards is
 /// partial: what was known of it stands.
 pub(super) async fn complete(
@@ -56,18 +51,12 @@ pub(super) async fn complete(
         })
         .flat_map(|(place, key, bytes)| wanted_of(recipe, place, key, bytes))
         .collect();
-    let mut answers = futures_util::stream::iter(wanted)
-        .map(|wanted| async {
-            let found = find(recipe, reader, &wanted).await;
-            (wanted, found)
-        })
-        .buffered(reader.limits().in_flight);
     let mut found: BTreeMap<usize, Vec<(Wanted, Vec<u8>)>> = BTreeMap::new();
-    while let Some((wanted, (receipts, answer))) = answers.next().await {
-        completed.receipts.extend(receipts);
+    for (wanted, answer) in answers(recipe, reader, wanted, &mut completed.receipts).await {
         match answer {
-            Ok(Some(bytes)) => found.entry(wanted.object).or_default().push((wanted, bytes)),
-            Ok(None) => {}
+            Ok(bytes) => found.entry(wanted.object).or_default().push((wanted, bytes)),
+            // There is none.
+            Err(Error::NotFound { .. }) => {}
             Err(error) => {
                 if let Sighting::Object { partial, .. } = &mut sightings[wanted.object] {
                     *partial = true;
@@ -119,45 +108,58 @@ fn wanted_of(recipe: &'static Recipe, object: usize, key: &Key, bytes: &[u8]) ->
     wanted
 }
 
-async fn find(recipe: &Recipe, reader: &Reader, wanted: &Wanted) -> (Vec<Receipt>, Found) {
-    let request = Request::new(wanted.path.as_str()).permission(recipe.permission).bucket(recipe.bucket);
-    let mut receipts = Vec::new();
-    let found = match wanted.detail.form {
-        Form::List => find_list(reader, request, &mut receipts).await.map(Some),
-        Form::Object | Form::Elements => {
-            let found = reader.document(&request, |_, json| Ok(json.source.to_vec())).await;
-            found.map(|(response, bytes)| {
-                receipts.push(response.receipt(1, Vec::new()));
-                Some(bytes)
-            })
-        }
-    };
-    match found {
-        Err(Error::NotFound { .. }) => (receipts, Ok(None)),
-        found => (receipts, found),
+/// What was found at each address: the bytes of a JSON value.
+async fn answers(
+    recipe: &Recipe,
+    reader: &Reader,
+    wanted: Vec<Wanted>,
+    receipts: &mut Vec<Receipt>,
+) -> Vec<(Wanted, Result<Vec<u8>, Error>)> {
+    let request =
+        |wanted: &Wanted| Request::new(wanted.path.as_str()).permission(recipe.permission).bucket(recipe.bucket);
+    let (lists, documents): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|one| one.detail.form == Form::List);
+    let requests: Vec<Request> = documents.iter().map(request).collect();
+    let read = reader.batch(&requests, |_, _, json| Ok(json.source.to_vec())).await;
+    let mut answers = Vec::with_capacity(lists.len() + documents.len());
+    for (wanted, read) in documents.into_iter().zip(read) {
+        let answer = read.map(|(response, bytes)| {
+            receipts.push(response.receipt(1, Vec::new()));
+            bytes
+        });
+        answers.push((wanted, answer));
     }
+    let requests: Vec<Request> = lists.iter().map(request).collect();
+    let first = reader.first_pages(&requests, |_, response, page| {
+        let mut array = Vec::new();
+        take_page(response, page, &mut array, receipts);
+        array
+    });
+    let first = first.await;
+    for (wanted, first) in lists.into_iter().zip(first) {
+        let answer = match first {
+            Ok((mut array, mut pages)) => loop {
+                match pages.next(|response, page| take_page(response, page, &mut array, receipts)).await {
+                    Ok(Some(())) => {}
+                    Ok(None) => break Ok([&b"["[..], &array, b"]"].concat()),
+                    Err(error) => break Err(error),
+                }
+            },
+            Err(error) => Err(error),
+        };
+        answers.push((wanted, answer));
+    }
+    answers
 }
 
-/// All pages of a list as one JSON array.
-async fn find_list(reader: &Reader, request: Request, receipts: &mut Vec<Receipt>) -> Result<Vec<u8>, Error> {
-    let mut array = b"[".to_vec();
-    let mut pages = reader.pages(request);
-    let read = async |array: &mut Vec<u8>, pages: &mut crate::graph::Pages<'_>, receipts: &mut Vec<Receipt>| {
-        pages
-            .next(|response, page| {
-                receipts.push(response.receipt(page.items.len() as u64, Vec::new()));
-                for item in page.items {
-                    if array.len() > 1 {
-                        array.push(b',');
-                    }
-                    array.extend_from_slice(item.source);
-                }
-            })
-            .await
-    };
-    while read(&mut array, &mut pages, receipts).await?.is_some() {}
-    array.push(b']');
-    Ok(array)
+/// Adds the elements of a page, each after a comma where it isn't the first.
+fn take_page(response: &Response, page: Page<'_>, array: &mut Vec<u8>, receipts: &mut Vec<Receipt>) {
+    receipts.push(response.receipt(page.items.len() as u64, Vec::new()));
+    for item in page.items {
+        if !array.is_empty() {
+            array.push(b',');
+        }
+        array.extend_from_slice(item.source);
+    }
 }
 
 /// The object with its details; `None` where the two together have no canonical form.

@@ -11,12 +11,15 @@ use super::outcome::{Outcome, Status, code, code_of, is_lasting};
 use super::recipe::{How, Recipe, RelationRead};
 use super::sift::{Sifter, target_of};
 use super::sighting::{Content, Sighting, Sink};
-use crate::canonical::{Key, Rules, canonicalize};
-use crate::graph::{Bucket, Error, Reader, Request, escape};
+use crate::canonical::{Json, Key, Rules, canonicalize};
+use crate::graph::{Bucket, Error, MAX_PARTS, Page, Pages, Reader, Request, Response, escape};
 use crate::model::{self, Collection};
 
 /// So many sources in a row that fail for the same lasting reason, with none that succeeds, mean that none will.
 const HOPELESS: u64 = 5;
+
+/// Batches on their way at once: what they hold is bounded by this.
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// So many sightings of one source are sent on before its last page is read.
 const FLUSH: usize = 2000;
@@ -133,221 +136,268 @@ impl Reading<'_> {
         let rules = &model::rules();
         let hopeless = &OnceLock::new();
         let succeeded = &AtomicU64::new(0);
-        let mut tally = Tally::default();
-        let (mut failures, mut shortfall, mut first_error) = (0, None, None);
-        let mut reads = futures_util::stream::iter(sources)
-            .map(|source| self.one(reader, rules, source, hopeless, succeeded, out))
-            .buffer_unordered(reader.limits().in_flight);
-        while let Some(one) = reads.next().await {
-            tally.items += one.tally.items;
-            tally.odd += one.tally.odd;
-            tally.pages += one.tally.pages;
-            if let Some(why) = unread(&one.sightings).filter(|why| *why != code::GONE) {
-                failures += 1;
-                shortfall.get_or_insert(why);
-                let none_will = is_lasting(why) && failures >= HOPELESS && succeeded.load(Ordering::Relaxed) == 0;
-                if none_will || one.error.as_ref().is_some_and(ends_all) {
-                    let _ = hopeless.set(why);
-                }
-                first_error = first_error.or(one.error);
-            }
-            if out.send(one.sightings).await.is_err() {
-                return tally.outcome(reader, Status::Partial(code::STOPPED), None);
+        let mut run = Run::default();
+        let mut chunks = sources.chunks(MAX_PARTS).map(<[Source]>::to_vec).collect::<Vec<_>>().into_iter();
+        let read = |sources| self.chunk(reader, rules, sources, hopeless, succeeded, out);
+        // The first goes ahead: a permission that lacks for all shows there, at the price of one batch.
+        let first = futures_util::stream::iter(chunks.next()).then(read);
+        let rest = futures_util::stream::iter(chunks).map(read).buffer_unordered(match self.aim {
+            // Pages of whole objects are some fifty times what pages of ids are.
+            Aim::Children(_) => 1,
+            _ => CHUNKS_AT_ONCE,
+        });
+        let mut reads = std::pin::pin!(first.chain(rest));
+        while let Some(chunk) = reads.next().await {
+            if out.send(run.take(chunk, hopeless, succeeded)).await.is_err() {
+                return run.tally.outcome(reader, Status::Partial(code::STOPPED), None);
             }
         }
-        let status = match shortfall {
+        let status = match run.shortfall {
             None => Status::Complete,
             Some(why) if succeeded.load(Ordering::Relaxed) > 0 => Status::Partial(why),
             Some(why) if is_lasting(why) => Status::Absent(why),
             Some(why) => Status::Carried(why),
         };
-        tally.outcome(reader, status, first_error)
+        run.tally.outcome(reader, status, run.error)
     }
 
-    async fn one(
+    /// Reads what is under some sources, in one batch as far as that goes.
+    async fn chunk(
         &self,
         reader: &Reader,
         rules: &Rules,
-        source: Source,
+        sources: Vec<Source>,
         hopeless: &OnceLock<&'static str>,
         succeeded: &AtomicU64,
         out: &Sink,
-    ) -> One {
-        let mut one = One { sightings: Vec::new(), tally: Tally::default(), error: None };
-        let mut targets = Vec::new();
-        let relation = self.relation;
-        let result = match (hopeless.get(), source.key.id().starts_with('!')) {
-            (Some(why), _) => Err(*why),
-            // Kept under the hash of its bytes: it has no id by which it could be asked for.
-            (None, true) => Err(code::BAD_RESPONSE),
-            (None, false) => self.read(reader, rules, &source, &mut one, &mut targets, out).await.map_err(|error| {
-                let why = match error {
-                    Error::NotFound { .. } => code::GONE,
-                    _ => code_of(&error),
-                };
-                one.error = Some(error);
-                why
-            }),
+    ) -> Vec<One> {
+        // Kept under the hash of its bytes, a source has no id by which it could be asked for.
+        let (sound, odd): (Vec<Source>, Vec<Source>) =
+            sources.into_iter().partition(|source| !source.key.id().starts_with('!'));
+        let mut read: Vec<One> =
+            odd.into_iter().map(|source| self.unread(source.key, code::BAD_RESPONSE, None)).collect();
+        if let Some(why) = hopeless.get() {
+            read.extend(sound.into_iter().map(|source| self.unread(source.key, why, None)));
+            return read;
+        }
+        let results = match self.aim {
+            Aim::Targets | Aim::Children(_) => self.lists(reader, rules, &sound, out).await,
+            Aim::Target | Aim::Own(_) | Aim::Again(..) => self.documents(reader, rules, &sound).await,
         };
-        let source = source.key;
-        one.sightings.extend(match (result, self.aim) {
-            (Ok(()), Aim::Own(_) | Aim::Again(..)) => {
-                succeeded.fetch_add(1, Ordering::Relaxed);
-                None
-            }
-            (Err(code::GONE), Aim::Own(own) | Aim::Again(own, _)) => {
-                Some(Sighting::Gone { key: own_key(own, &source) })
-            }
-            (Ok(()), _) => {
-                succeeded.fetch_add(1, Ordering::Relaxed);
-                targets.sort_unstable();
-                targets.dedup();
-                Some(Sighting::Links { source, relation, targets })
-            }
-            (Err(code), _) => Some(Sighting::Unread { source, relation, code }),
-        });
-        one
+        for (source, result) in sound.into_iter().zip(results) {
+            read.push(match result {
+                Ok(one) => {
+                    succeeded.fetch_add(1, Ordering::Relaxed);
+                    one
+                }
+                Err(error) => {
+                    let why = match error {
+                        Error::NotFound { .. } => code::GONE,
+                        _ => code_of(&error),
+                    };
+                    self.unread(source.key, why, Some(error))
+                }
+            });
+        }
+        read
     }
 
-    async fn read(
-        &self,
-        reader: &Reader,
-        rules: &Rules,
-        source: &Source,
-        one: &mut One,
-        targets: &mut Vec<Key>,
-        out: &Sink,
-    ) -> Result<(), Error> {
+    fn request(&self, source: &Source) -> Request {
         let path = self.path.replace("{id}", &escape(&source.key.decoded_id()));
         let path = path.replace("{kind}", source.subtype.unwrap_or_default());
-        let request = Request::new(path).permission(self.permission).bucket(Bucket::Directory);
+        let bucket = match self.aim {
+            Aim::Again(_, bucket) => bucket,
+            _ => Bucket::Directory,
+        };
+        Request::new(path).permission(self.permission).bucket(bucket)
+    }
+
+    /// A source under which nothing could be read.
+    fn unread(&self, source: Key, why: &'static str, error: Option<Error>) -> One {
+        let sighting = match (why, self.aim) {
+            (code::GONE, Aim::Own(own) | Aim::Again(own, _)) => Sighting::Gone { key: own_key(own, &source) },
+            _ => Sighting::Unread { source, relation: self.relation, code: why },
+        };
+        One { sightings: vec![sighting], tally: Tally::default(), error }
+    }
+
+    /// One object under each source. For a single target 404 is how the service says that there is none (learn,
+    /// user-list-manager).
+    async fn documents(&self, reader: &Reader, rules: &Rules, sources: &[Source]) -> Vec<Result<One, Error>> {
+        let requests: Vec<Request> = sources.iter().map(|source| self.request(source)).collect();
+        let read = reader.batch(&requests, |place, _, json| self.document(rules, &sources[place].key, json)).await;
+        let ones = read.into_iter().zip(sources).map(|(read, source)| match (read, self.aim) {
+            (Ok((response, mut sightings)), _) => {
+                sightings.insert(0, Sighting::Receipt(response.receipt(1, Vec::new())));
+                Ok(One { sightings, tally: Tally { items: 1, odd: 0, pages: 1 }, error: None })
+            }
+            (Err(Error::NotFound { .. }), Aim::Target) => {
+                let links =
+                    Sighting::Links { source: source.key.clone(), relation: self.relation, targets: Vec::new() };
+                Ok(One { sightings: vec![links], tally: Tally::default(), error: None })
+            }
+            (Err(error), _) => Err(error),
+        });
+        ones.collect()
+    }
+
+    fn document(&self, rules: &Rules, source: &Key, json: Json<'_>) -> Result<Vec<Sighting>, &'static str> {
+        json.members().ok_or("an object was expected")?;
         match self.aim {
-            Aim::Target => return self.read_single(reader, request, one, targets).await,
-            Aim::Own(own) => return read_own(reader, rules, request, own, &source.key, one).await,
-            Aim::Again(own, bucket) => return read_again(reader, rules, request.bucket(bucket), own, one).await,
-            Aim::Targets | Aim::Children(_) => {}
-        }
-        let mut restarts = 0;
-        loop {
-            match self.read_list(reader, rules, request.clone(), one, targets, out).await {
-                // Seen on large groups (msgraph-sdk-dotnet#2254): this list begins again, and what it gave is dropped.
-                Err(Error::TokenExpired { .. }) if restarts < 3 => {
-                    restarts += 1;
-                    targets.clear();
-                    one.sightings.clear();
-                    (one.tally.items, one.tally.odd) = (0, 0);
-                }
-                result => return result,
+            Aim::Own(own) => {
+                let content = canonicalize(&json, rules);
+                let content = content.map_or_else(|_| Content::Raw(json.source.to_vec()), Content::Canonical);
+                let key = own_key(own, source);
+                Ok(vec![Sighting::Object { key, content, partial: false, subtype: None }])
+            }
+            Aim::Again(own, _) => {
+                let mut sightings = Vec::new();
+                Sifter::plain(own, rules).sift(json, &mut sightings);
+                Ok(sightings)
+            }
+            Aim::Target | Aim::Targets | Aim::Children(_) => {
+                let target = target_of(&json).ok_or("an object without an id")?;
+                Ok(vec![Sighting::Links { source: source.clone(), relation: self.relation, targets: vec![target] }])
             }
         }
     }
 
-    async fn read_list(
+    /// A list under each source: the first pages together, what follows one by one.
+    async fn lists(&self, reader: &Reader, rules: &Rules, sources: &[Source], out: &Sink) -> Vec<Result<One, Error>> {
+        let requests: Vec<Request> = sources.iter().map(|source| self.request(source)).collect();
+        let take = |_: usize, response: &Response, page: Page<'_>| {
+            let mut listed = Listed::default();
+            self.sift(rules, response, page, &mut listed);
+            listed
+        };
+        let first = reader.first_pages(&requests, take).await;
+        let mut ones = Vec::with_capacity(sources.len());
+        for ((first, request), source) in first.into_iter().zip(&requests).zip(sources) {
+            let listed = match first {
+                Ok((listed, pages)) => self.rest(reader, rules, request, listed, pages, out).await,
+                Err(Error::TokenExpired { .. }) => self.anew(reader, rules, request, out).await,
+                Err(error) => Err(error),
+            };
+            ones.push(listed.map(|listed| self.close(&source.key, listed)));
+        }
+        ones
+    }
+
+    fn close(&self, source: &Key, mut listed: Listed) -> One {
+        listed.targets.sort_unstable();
+        listed.targets.dedup();
+        let links = Sighting::Links { source: source.clone(), relation: self.relation, targets: listed.targets };
+        listed.sightings.push(links);
+        One { sightings: listed.sightings, tally: listed.tally, error: None }
+    }
+
+    /// The pages after the first. A page token that expired, as seen on large groups (msgraph-sdk-dotnet#2254), begins the
+    /// list again, and what it gave is dropped.
+    async fn rest(
         &self,
         reader: &Reader,
         rules: &Rules,
-        request: Request,
-        one: &mut One,
-        targets: &mut Vec<Key>,
+        request: &Request,
+        mut listed: Listed,
+        mut pages: Pages<'_>,
         out: &Sink,
-    ) -> Result<(), Error> {
+    ) -> Result<Listed, Error> {
+        loop {
+            match pages.next(|response, page| self.sift(rules, response, page, &mut listed)).await {
+                Ok(Some(())) => self.flush(&mut listed, out).await,
+                Ok(None) => return Ok(listed),
+                Err(Error::TokenExpired { .. }) => return self.anew(reader, rules, request, out).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn anew(&self, reader: &Reader, rules: &Rules, request: &Request, out: &Sink) -> Result<Listed, Error> {
+        let mut restarts = 0;
+        'again: loop {
+            let mut listed = Listed::default();
+            let mut pages = reader.pages(request.clone());
+            loop {
+                match pages.next(|response, page| self.sift(rules, response, page, &mut listed)).await {
+                    Ok(Some(())) => self.flush(&mut listed, out).await,
+                    Ok(None) => return Ok(listed),
+                    Err(Error::TokenExpired { .. }) if restarts < 3 => {
+                        restarts += 1;
+                        continue 'again;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// A resource may have half a million assignments: their keys are held, not they.
+    async fn flush(&self, listed: &mut Listed, out: &Sink) {
+        if listed.sightings.len() >= FLUSH {
+            // Nobody listening shows at the next sending.
+            let _ = out.send(std::mem::take(&mut listed.sightings)).await;
+        }
+    }
+
+    fn sift(&self, rules: &Rules, response: &Response, page: Page<'_>, listed: &mut Listed) {
         let sifter = match self.aim {
             Aim::Children(collection) => Some(Sifter::plain(collection, rules)),
             _ => None,
         };
-        let mut pages = reader.pages(request);
-        loop {
-            let read = pages.next(|response, page| {
-                let items = page.items.len() as u64;
-                for item in page.items {
-                    let key = match &sifter {
-                        Some(sifter) => sifter.sift(item, &mut one.sightings),
-                        None => target_of(&item),
-                    };
-                    one.tally.odd += u64::from(key.is_none());
-                    targets.extend(key);
-                }
-                one.tally.items += items;
-                one.sightings.push(Sighting::Receipt(response.receipt(items, Vec::new())));
-            });
-            match read.await? {
-                Some(()) => one.tally.pages += 1,
-                None => return Ok(()),
-            }
-            // A resource may have half a million assignments: their keys are held, not they.
-            if one.sightings.len() >= FLUSH && out.send(std::mem::take(&mut one.sightings)).await.is_err() {
-                return Ok(());
-            }
+        let items = page.items.len() as u64;
+        for item in page.items {
+            let key = match &sifter {
+                Some(sifter) => sifter.sift(item, &mut listed.sightings),
+                None => target_of(&item),
+            };
+            listed.tally.odd += u64::from(key.is_none());
+            listed.targets.extend(key);
         }
-    }
-
-    /// One object instead of a list. 404 is how the service says that there is none (learn, user-list-manager).
-    async fn read_single(
-        &self,
-        reader: &Reader,
-        request: Request,
-        one: &mut One,
-        targets: &mut Vec<Key>,
-    ) -> Result<(), Error> {
-        let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
-            target_of(&json).ok_or("an object without an id")
-        };
-        match reader.document(&request, take).await {
-            Ok((response, target)) => {
-                one.tally.items += 1;
-                one.tally.pages += 1;
-                one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
-                targets.push(target);
-                Ok(())
-            }
-            Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        listed.tally.items += items;
+        listed.tally.pages += 1;
+        listed.sightings.push(Sighting::Receipt(response.receipt(items, Vec::new())));
     }
 }
 
-/// One object that takes the name of the one it belongs to.
-async fn read_own(
-    reader: &Reader,
-    rules: &Rules,
-    request: Request,
-    own: &'static Collection,
-    source: &Key,
-    one: &mut One,
-) -> Result<(), Error> {
-    let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
-        json.members().ok_or("an object was expected")?;
-        let bytes = canonicalize(&json, rules);
-        Ok(bytes.map_or_else(|_| Content::Raw(json.source.to_vec()), Content::Canonical))
-    };
-    let (response, content) = reader.document(&request, take).await?;
-    (one.tally.items, one.tally.pages) = (1, 1);
-    let key = own_key(own, source);
-    one.sightings.push(Sighting::Object { key, content, partial: false, subtype: None });
-    one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
-    Ok(())
+/// What was read so far, of all sources.
+#[derive(Debug, Default)]
+struct Run {
+    tally: Tally,
+    failures: u64,
+    shortfall: Option<&'static str>,
+    error: Option<Error>,
 }
 
-/// One object as its list would have shown it.
-async fn read_again(
-    reader: &Reader,
-    rules: &Rules,
-    request: Request,
-    own: &'static Collection,
-    one: &mut One,
-) -> Result<(), Error> {
-    let sifter = Sifter::plain(own, rules);
-    let take = |_: &crate::graph::Response, json: crate::canonical::Json<'_>| {
-        json.members().ok_or("an object was expected")?;
+impl Run {
+    /// Counts what was read under some sources, decides whether the others are worth asking for, and returns the
+    /// sightings.
+    fn take(&mut self, chunk: Vec<One>, hopeless: &OnceLock<&'static str>, succeeded: &AtomicU64) -> Vec<Sighting> {
         let mut sightings = Vec::new();
-        sifter.sift(json, &mut sightings);
-        Ok(sightings)
-    };
-    let (response, sightings) = reader.document(&request, take).await?;
-    (one.tally.items, one.tally.pages) = (1, 1);
-    one.sightings.extend(sightings);
-    one.sightings.push(Sighting::Receipt(response.receipt(1, Vec::new())));
-    Ok(())
+        for one in chunk {
+            self.tally.items += one.tally.items;
+            self.tally.odd += one.tally.odd;
+            self.tally.pages += one.tally.pages;
+            if let Some(why) = unread(&one.sightings).filter(|why| *why != code::GONE) {
+                self.failures += 1;
+                self.shortfall.get_or_insert(why);
+                let none_will = is_lasting(why) && self.failures >= HOPELESS && succeeded.load(Ordering::Relaxed) == 0;
+                if none_will || one.error.as_ref().is_some_and(ends_all) {
+                    let _ = hopeless.set(why);
+                }
+                self.error = self.error.take().or(one.error);
+            }
+            sightings.extend(one.sightings);
+        }
+        sightings
+    }
+}
+
+/// What a list gave so far.
+#[derive(Debug, Default)]
+struct Listed {
+    sightings: Vec<Sighting>,
+    targets: Vec<Key>,
+    tally: Tally,
 }
 
 fn own_key(own: &Collection, source: &Key) -> Key {

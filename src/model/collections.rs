@@ -139,7 +139,14 @@ pub const COLLECTIONS: &[Collection] = &[
     plain("strongAuthenticationRequirements", &["strongAuthenticationRequirements"]),
     Collection { events: true, ..plain("directoryAudit", &["directoryAudit"]) },
     plain("recoverySnapshot", &["entraRecoveryServices.snapshot"]),
-    plain("recoveryJob", &["entraRecoveryServices.recoveryJob", "entraRecoveryServices.recoveryPreviewJob"]),
+    plain(
+        "recoveryJob",
+        &[
+            "entraRecoveryServices.recoveryJob",
+            "entraRecoveryServices.recoveryPreviewJob",
+            "entraRecoveryServices.recoveryJobBase",
+        ],
+    ),
 ];
 
 /// Kinds that are met as targets of links although nothing reads them.

@@ -248,12 +248,13 @@ where
 pub fn lines(sightings: &[Sighting]) -> Vec<String> {
     use tenure::collect::Content;
     let line = |sighting: &Sighting| match sighting {
-        Sighting::Object { key, content: Content::Canonical(bytes), partial } => {
+        Sighting::Object { key, content: Content::Canonical(bytes), partial, .. } => {
             Some(format!("{key}{} {}", if *partial { "~" } else { "" }, String::from_utf8_lossy(bytes)))
         }
         Sighting::Object { key, content: Content::Raw(bytes), .. } => {
             Some(format!("{key} raw {}", String::from_utf8_lossy(bytes)))
         }
+        Sighting::Event { key, touched, .. } => Some(format!("{key} event {touched:?}")),
         Sighting::Gone { key } => Some(format!("{key} gone")),
         Sighting::Link { source, relation, target, present } => {
             Some(format!("{source} {relation} {}{target}", if *present { '+' } else { '-' }))
