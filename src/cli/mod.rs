@@ -15,8 +15,10 @@ use crate::clock::Clock;
 mod capture;
 mod captures;
 mod console;
+mod coverage;
 mod demo;
 mod diff;
+mod doctor;
 mod dump;
 mod failure;
 mod history;
@@ -85,6 +87,10 @@ enum Command {
     Capture(capture::Arguments),
     /// List what was captured, with coverage and gaps
     Captures(captures::Arguments),
+    /// Tell since when each collection, relation and property has been captured, and where there are holes
+    Coverage(coverage::Arguments),
+    /// Try what the credential may read; name what is missing and any right to write
+    Doctor(doctor::Arguments),
     /// Check chain, signatures and every byte; needs nothing but the archive
     Verify(verify::Arguments),
     /// Show an object and its links as of a time
@@ -132,6 +138,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Capture(arguments) => capture::run(arguments, session).await,
         Command::Init(arguments) => init::run(arguments, session).await,
         Command::Captures(arguments) => captures::run(arguments, session).await,
+        Command::Coverage(arguments) => coverage::run(arguments, session).await,
+        Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Verify(arguments) => verify::run(arguments, session).await,
         Command::Show(arguments) => show::run(arguments, session).await,
         Command::History(arguments) => history::run(arguments, session).await,

@@ -16,6 +16,7 @@ mod grants;
 mod group;
 mod outcome;
 mod policies;
+mod probe;
 mod recipe;
 mod roles;
 mod round;
@@ -30,6 +31,7 @@ mod user;
 
 pub use fan_out::Source;
 pub use outcome::{Outcome, Status, code, code_of, is_lasting};
+pub use probe::{Probe, Tried, can_write};
 pub use recipe::{Detail, FacetRead, Feed, Form, How, List, Part, Recipe, RelationRead, When};
 pub use sighting::{Content, Sighting, Sink};
 

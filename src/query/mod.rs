@@ -29,6 +29,7 @@ mod dump;
 mod history;
 mod names;
 mod time;
+mod timeline;
 
 pub use as_of::{Answer, Link};
 pub use coverage::{Basis, Certainty, Gap};
@@ -36,6 +37,7 @@ pub use difference::{Difference, Scope};
 pub use history::Revision;
 pub use names::{Candidate, Found};
 pub use time::{EXPECTED, InvalidMoment, Moment};
+pub use timeline::{Course, Hole, Mark, Subject, Timeline};
 
 /// What keeps a question from being answered.
 #[derive(Debug, thiserror::Error)]
