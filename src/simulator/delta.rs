@@ -6,16 +6,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dice::Dice;
+use super::collection::Collection;
 use super::directory::{Directory, Entry, Relation, Standing};
 use super::exchange::{Ask, Refusal, Reply};
-use super::reads::{page_size, selection, type_name, without_keys};
-use super::schema::{Collection, Shown};
+use super::lens::{Selectable, kind, without_keys};
+use super::reads::{Desk, Paging, page_size};
+use super::schema::Shown;
 use super::token::Continuation;
-use super::weather::Weather;
 
 /// Objects on a page.
-const PAGE: usize = 200;
+const PAGING: Paging = Paging { default: 200, ..Paging::USUAL };
 /// Links on a page: an object with more is told again on the next page with others.
 const PAGE_LINKS: usize = 200;
 /// How long a token is good for.
@@ -24,11 +24,9 @@ const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 const REPLAYED_CHANGES: u64 = 40;
 
 /// The parts of the simulator that a delta query needs.
-pub(super) struct Feed<'a> {
+pub(super) struct Feed<'a, 'b> {
     pub directory: &'a Directory,
-    pub weather: Weather,
-    pub dice: &'a mut Dice,
-    pub key: [u8; 32],
+    pub desk: &'a mut Desk<'b>,
     pub epoch: u64,
 }
 
@@ -36,7 +34,7 @@ pub(super) struct Feed<'a> {
 fn tracked_link(collection: Collection) -> Option<(Relation, &'static str)> {
     match collection {
         Collection::User => Some((Relation::Manager, "manager")),
-        Collection::Group => Some((Relation::Members, "members")),
+        Collection::Group | Collection::AdministrativeUnit => Some((Relation::Members, "members")),
         _ => None,
     }
 }
@@ -50,14 +48,14 @@ struct Tracked {
 }
 
 impl Tracked {
-    /// Without `$select`: the default properties, and members for groups.
+    /// Without `$select`: the default properties, and members for groups and administrative units.
     fn new(collection: Collection, select: Option<&[String]>) -> Self {
         let named = |name: &str| select.is_some_and(|select| select.iter().any(|selected| selected == name));
         let properties = collection.properties().iter().enumerate().filter(|(_, property)| match select {
             Some(_) => named(property.name),
             None => matches!(property.shown, Shown::Always | Shown::Listed),
         });
-        let by_default = collection == Collection::Group && select.is_none();
+        let by_default = collection != Collection::User && select.is_none();
         Self {
             properties: properties.map(|(place, _)| place).collect(),
             keys: named("keyCredentials"),
@@ -67,50 +65,50 @@ impl Tracked {
 }
 
 /// Answers `/{set}/delta`.
-pub(super) fn delta(feed: &mut Feed<'_>, ask: &Ask, collection: Collection, set: &str) -> Result<Reply, Refusal> {
+pub(super) fn delta(feed: &mut Feed<'_, '_>, ask: &Ask, collection: Collection, set: &str) -> Result<Reply, Refusal> {
     let mut round = match (ask.option("$skiptoken"), ask.option("$deltatoken")) {
         (Some(token), _) => resume(feed, ask, collection, token)?,
         (None, Some("")) | (None, None) => begin(feed, ask, collection)?,
         (None, Some("latest")) => {
             let now = begin(feed, ask, collection)?;
-            return Ok(last_page(ask, set, &now, &feed.key, Vec::new()));
+            return Ok(last_page(ask, set, &now, &feed.desk.key, Vec::new()));
         }
         (None, Some(token)) => {
             let last = resume(feed, ask, collection, token)?;
-            let replay = feed.dice.chance(feed.weather.replayed);
+            let replay = feed.desk.dice.chance(feed.desk.weather.replayed);
             Continuation { since: Some(last.until), ..start(feed, ask, collection, last.select, replay) }
         }
     };
     // Every second page at most, so that a round ends in any weather.
-    if round.turn.is_multiple_of(2) && feed.dice.chance(feed.weather.empty_page) {
+    if round.turn.is_multiple_of(2) && feed.desk.dice.chance(feed.desk.weather.empty_page) {
         round.turn += 1;
-        return Ok(next_page(ask, set, &round, &feed.key, Vec::new()));
+        return Ok(next_page(ask, set, &round, &feed.desk.key, Vec::new()));
     }
-    let size = page_size(ask, PAGE)?;
+    let size = page_size(ask, &PAGING)?;
     let (mut items, next) = tell(feed.directory, collection, &round, size);
-    if !items.is_empty() && feed.dice.chance(feed.weather.duplicated) {
-        let again = feed.dice.pick(&items).clone();
-        items.insert(feed.dice.below(items.len() + 1), again);
+    if !items.is_empty() && feed.desk.dice.chance(feed.desk.weather.duplicated) {
+        let again = feed.desk.dice.pick(&items).clone();
+        items.insert(feed.desk.dice.below(items.len() + 1), again);
     }
     Ok(match next {
         Some((after, link_after)) => {
             round = Continuation { after: Some(after), link_after, turn: round.turn + 1, ..round };
-            next_page(ask, set, &round, &feed.key, items)
+            next_page(ask, set, &round, &feed.desk.key, items)
         }
-        None => last_page(ask, set, &round, &feed.key, items),
+        None => last_page(ask, set, &round, &feed.desk.key, items),
     })
 }
 
 /// Opens a token, or refuses because it is none of ours, combined with options, or too old.
-fn resume(feed: &mut Feed<'_>, ask: &Ask, collection: Collection, token: &str) -> Result<Continuation, Refusal> {
+fn resume(feed: &mut Feed<'_, '_>, ask: &Ask, collection: Collection, token: &str) -> Result<Continuation, Refusal> {
     ask.allow_only(&["$skiptoken", "$deltatoken"])?;
-    let round = Continuation::open(token, &feed.key)
+    let round = Continuation::open(token, &feed.desk.key)
         .filter(|round| round.subject == collection.name())
         .ok_or_else(|| Refusal::bad("Badly formed token."))?;
     let too_old = ask.now.as_second() - round.issued > TOKEN_SECONDS;
     if too_old || round.epoch != feed.epoch {
         let message = "The sync state generation is not found; a full synchronization is required.";
-        if feed.dice.chance(0.25) {
+        if feed.desk.dice.chance(0.25) {
             return Err(Refusal::new(400, "SyncStateNotFound", message));
         }
         return Err(Refusal::new(410, "syncStateNotFound", message).with("Location", ask.link(&[("$deltatoken", "")])));
@@ -119,25 +117,40 @@ fn resume(feed: &mut Feed<'_>, ask: &Ask, collection: Collection, token: &str) -
 }
 
 /// A first round with the options of the request.
-fn begin(feed: &mut Feed<'_>, ask: &Ask, collection: Collection) -> Result<Continuation, Refusal> {
+fn begin(feed: &mut Feed<'_, '_>, ask: &Ask, collection: Collection) -> Result<Continuation, Refusal> {
     // "$top, $orderby and $expand are not supported on users and groups" (delta query overview).
     let people = matches!(collection, Collection::User | Collection::Group);
     ask.allow_only(if people { &["$select", "$deltatoken"] } else { &["$select", "$deltatoken", "$top"] })?;
     let links: Vec<&'static str> = tracked_link(collection).into_iter().map(|(_, name)| name).collect();
-    let select = selection(ask, Some(collection), &links, false)?;
-    let select = select.map(|names| names.into_iter().map(str::to_owned).collect());
-    let replay = feed.dice.chance(feed.weather.replayed);
+    // What needs more than the collection's own permission is no part of the feed ("Use delta query").
+    let selectable = Selectable {
+        directory: feed.directory,
+        refused: feed.desk.refused,
+        collection: Some(collection),
+        cast: None,
+        links: &links,
+        single: false,
+        guarded: false,
+    };
+    let select = selectable.select(ask)?;
+    let replay = feed.desk.dice.chance(feed.desk.weather.replayed);
     Ok(start(feed, ask, collection, select, replay))
 }
 
-fn start(feed: &mut Feed<'_>, ask: &Ask, of: Collection, select: Option<Vec<String>>, replay: bool) -> Continuation {
+fn start(
+    feed: &mut Feed<'_, '_>,
+    ask: &Ask,
+    of: Collection,
+    select: Option<Vec<String>>,
+    replay: bool,
+) -> Continuation {
     Continuation {
         subject: of.name().to_owned(),
         select,
         since: None,
         until: feed.directory.sequence(),
         issued: ask.now.as_second(),
-        nonce: feed.dice.bits(),
+        nonce: feed.desk.dice.bits(),
         after: None,
         link_after: None,
         replay,
@@ -242,6 +255,9 @@ fn show(
         return (json!({"id": entry.id, "@removed": {"reason": reason}}), 0, None);
     }
     let mut item = Map::new();
+    if let Some(kind) = entry.value.get("@odata.type") {
+        item.insert("@odata.type".into(), kind.clone());
+    }
     for at in &tracked.properties {
         let name = entry.collection.properties()[*at].name;
         if let Some(value) = entry.value.get(name) {
@@ -270,7 +286,7 @@ fn show(
 }
 
 fn show_link(target: &Entry, present: bool) -> Value {
-    let kind = type_name(target.collection);
+    let kind = kind(target);
     if present {
         json!({"@odata.type": kind, "id": target.id})
     } else {

@@ -7,16 +7,18 @@
 //! what changed and never the states between.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::schema::Collection;
+use super::audit::{Deed, Log};
+use super::collection::Collection;
 
 /// How one object refers to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Relation {
-    /// Group to member.
+    /// Group or administrative unit to member.
     Members,
     /// Group, application or service principal to owner.
     Owners,
@@ -24,12 +26,27 @@ pub enum Relation {
     Manager,
     /// Application to its federated identity credential.
     FederatedIdentityCredentials,
+    /// User, agent identity or blueprint to who answers for it.
+    Sponsors,
+    /// Device to the user who brought it.
+    RegisteredOwners,
+    /// Device to a user of it.
+    RegisteredUsers,
+    /// Administrative unit to a role over it.
+    ScopedRoleMembers,
+    /// Domain to how it signs in.
+    FederationConfiguration,
     /// Assignment or grant to an object without which it cannot be: principal, client or resource. Not a link that
     /// Graph shows.
     Needs,
 }
 
 impl Relation {
+    /// Whether the targets are parts of the source, which cannot be without it.
+    fn is_part(self) -> bool {
+        matches!(self, Self::FederatedIdentityCredentials | Self::ScopedRoleMembers | Self::FederationConfiguration)
+    }
+
     /// Graph's name of the navigation property; empty for [`Relation::Needs`], which has none.
     pub fn name(self) -> &'static str {
         match self {
@@ -37,6 +54,11 @@ impl Relation {
             Self::Owners => "owners",
             Self::Manager => "manager",
             Self::FederatedIdentityCredentials => "federatedIdentityCredentials",
+            Self::Sponsors => "sponsors",
+            Self::RegisteredOwners => "registeredOwners",
+            Self::RegisteredUsers => "registeredUsers",
+            Self::ScopedRoleMembers => "scopedRoleMembers",
+            Self::FederationConfiguration => "federationConfiguration",
             Self::Needs => "",
         }
     }
@@ -71,8 +93,8 @@ pub(super) struct Entry {
     pub collection: Collection,
     /// Its id.
     pub id: String,
-    /// Properties that were ever set; cleared ones hold null.
-    pub value: Map<String, Value>,
+    /// Properties that were ever set; cleared ones hold null. Shared with the snapshots of native recovery.
+    pub value: Arc<Map<String, Value>>,
     /// Where it stands.
     pub standing: Standing,
     /// The change that created or restored it.
@@ -96,24 +118,34 @@ pub struct Directory {
     by_id: HashMap<(Collection, String), usize>,
     ids: HashMap<String, usize>,
     by_collection: Vec<Vec<usize>>,
+    ordinary: Vec<Vec<usize>>,
     sequence: u64,
     now: Timestamp,
     lost: usize,
+    lost_of: HashMap<usize, usize>,
+    /// What was created while this is set is left alone by the ordinary life: agents, PIM, and other later comers.
+    pub(super) aside: bool,
+    /// Who did what.
+    pub(super) log: Log,
 }
 
 /// How long a deleted object stays in the bin (Microsoft: "List deletedItems").
 const BIN_DAYS: i64 = 30;
 
 impl Directory {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) fn new(seed: u64, now: Timestamp) -> Self {
         Self {
             entries: Vec::new(),
             by_id: HashMap::new(),
             ids: HashMap::new(),
             by_collection: vec![Vec::new(); Collection::ALL.len()],
+            ordinary: vec![Vec::new(); Collection::ALL.len()],
             sequence: 1,
             now,
             lost: 0,
+            lost_of: HashMap::new(),
+            aside: false,
+            log: Log::new(seed),
         }
     }
 
@@ -131,10 +163,12 @@ impl Directory {
         self.sequence
     }
 
-    /// The number of a new change; 0, which no delta query ever reaches, while changes are to be lost.
-    fn next(&mut self) -> u64 {
-        if self.lost > 0 {
-            self.lost -= 1;
+    /// The number of a new change to `place`; 0, which no delta query ever reaches, while changes are to be lost.
+    fn next(&mut self, place: Option<usize>) -> u64 {
+        let left = place.and_then(|place| self.lost_of.get_mut(&place)).filter(|left| **left > 0);
+        let left = left.or((self.lost > 0).then_some(&mut self.lost));
+        if let Some(left) = left {
+            *left -= 1;
             return 0;
         }
         self.sequence += 1;
@@ -145,6 +179,14 @@ impl Directory {
     /// broken counts as one change, and so does a patch.
     pub fn lose_next_changes(&mut self, changes: usize) {
         self.lost = changes;
+    }
+
+    /// From now on the delta feed misses the next `changes` changes of one object and of its links to others. False if
+    /// it is not there.
+    pub fn lose_next_changes_of(&mut self, id: &str, changes: usize) -> bool {
+        let Some(place) = self.ids.get(id).copied() else { return false };
+        self.lost_of.insert(place, changes);
+        true
     }
 
     pub(super) fn place(&self, collection: Collection, id: &str) -> Option<usize> {
@@ -162,6 +204,11 @@ impl Directory {
     /// The places of all objects of a collection, in order of creation, whatever their standing.
     pub(super) fn places(&self, collection: Collection) -> &[usize] {
         &self.by_collection[collection.index()]
+    }
+
+    /// The places of those objects of a collection that the ordinary life deals with.
+    pub(super) fn ordinary(&self, collection: Collection) -> &[usize] {
+        &self.ordinary[collection.index()]
     }
 
     /// The ids of the live objects of `collection`, in order of creation.
@@ -217,13 +264,15 @@ impl Directory {
         for property in collection.properties().iter().filter(|property| property.list) {
             value.entry(property.name).or_insert_with(|| json!([]));
         }
-        value.retain(|_, value| !value.is_null());
+        if !collection.is_open() {
+            value.retain(|_, value| !value.is_null());
+        }
         let Some(needs) = self.needs(&value) else { return false };
-        let change = self.next();
+        let change = self.next(before);
         let entry = Entry {
             collection,
             id: id.clone(),
-            value,
+            value: Arc::new(value),
             standing: Standing::Live,
             born: change,
             removed: 0,
@@ -241,16 +290,23 @@ impl Directory {
             self.by_id.insert((collection, id.clone()), place);
             self.ids.insert(id, place);
             self.by_collection[collection.index()].push(place);
+            if !self.aside {
+                self.ordinary[collection.index()].push(place);
+            }
         }
         for to in needs {
             self.entries[to].incoming.insert((Relation::Needs, place));
         }
+        self.tell(Deed::Created(place));
         true
     }
 
     /// The places of the objects without which an assignment or grant cannot be; none if one of them is not live.
     fn needs(&self, value: &Map<String, Value>) -> Option<Vec<usize>> {
-        let ids = ["principalId", "resourceId", "clientId"].into_iter().filter_map(|name| value.get(name)?.as_str());
+        let names = ["principalId", "resourceId", "clientId", "administrativeUnitId"];
+        let ids = names.into_iter().filter_map(|name| value.get(name)?.as_str());
+        let holder = value.get("roleMemberInfo").and_then(|holder| holder["id"].as_str());
+        let ids = ids.chain(holder);
         let places: Option<BTreeSet<usize>> = ids.map(|id| self.live_place(id)).collect();
         Some(places?.into_iter().collect())
     }
@@ -267,15 +323,20 @@ impl Directory {
         if different.is_empty() {
             return false;
         }
-        let change = self.next();
+        let change = self.next(Some(place));
         let entry = &mut self.entries[place];
+        let kept = Arc::make_mut(&mut entry.value);
+        let mut changes = Vec::with_capacity(different.len());
         for (name, value) in different {
             if let Some(property) = entry.collection.property(&name) {
-                entry.changed.insert(property, change);
+                let told = entry.changed.entry(property).or_insert(0);
+                *told = change.max(*told);
             }
-            entry.value.insert(name, value);
+            let before = kept.insert(name.clone(), value.clone()).unwrap_or(Value::Null);
+            changes.push((name, before, value));
         }
         entry.touched = entry.touched.max(change);
+        self.tell(Deed::Changed(place, changes));
         true
     }
 
@@ -291,7 +352,24 @@ impl Directory {
         }
         self.set_link(from, relation, to, true);
         self.entries[to].incoming.insert((relation, from));
+        self.tell(Deed::Linked(from, relation, to));
         true
+    }
+
+    /// Makes many links at once, as a bulk import does: one entry in the audit log for all. How many were made.
+    pub fn link_all(&mut self, source: &str, relation: Relation, targets: &[String]) -> usize {
+        let Some(from) = self.live_place(source) else { return 0 };
+        let mut made = 0;
+        for target in targets {
+            let Some(to) = self.live_place(target) else { continue };
+            if !self.entries[from].links.get(&(relation, to)).is_some_and(|link| link.present) {
+                self.set_link(from, relation, to, true);
+                self.entries[to].incoming.insert((relation, from));
+                made += 1;
+            }
+        }
+        self.tell(Deed::LinkedMany(from, made));
+        made
     }
 
     /// Breaks a link. False if it is not there.
@@ -301,11 +379,17 @@ impl Directory {
             return false;
         }
         self.set_link(from, relation, to, false);
+        self.tell(Deed::Unlinked(from, relation, to));
         true
     }
 
+    fn tell(&mut self, deed: Deed) {
+        let Self { log, entries, now, .. } = self;
+        log.write(entries, *now, deed);
+    }
+
     fn set_link(&mut self, from: usize, relation: Relation, to: usize, present: bool) {
-        let changed = self.next();
+        let changed = self.next(Some(from));
         let entry = &mut self.entries[from];
         entry.links.insert((relation, to), Link { present, changed });
         entry.touched = entry.touched.max(changed);
@@ -315,9 +399,10 @@ impl Directory {
     /// live.
     pub fn soft_delete(&mut self, id: &str) -> bool {
         let Some(place) = self.live_place(id) else { return false };
-        let change = self.next();
+        self.tell(Deed::Deleted(place));
+        let change = self.next(Some(place));
         let when = self.now;
-        self.entries[place].value.insert("deletedDateTime".into(), json!(seconds(when)));
+        self.set_value(place, "deletedDateTime", json!(seconds(when)));
         self.take_away(place, Standing::Binned(when), change);
         true
     }
@@ -328,9 +413,14 @@ impl Directory {
         if self.entries[place].standing == Standing::Gone {
             return false;
         }
-        let change = self.next();
+        self.tell(Deed::Removed(place));
+        let change = self.next(Some(place));
         self.take_away(place, Standing::Gone, change);
         true
+    }
+
+    fn set_value(&mut self, place: usize, name: &str, value: Value) {
+        Arc::make_mut(&mut self.entries[place].value).insert(name.to_owned(), value);
     }
 
     /// Brings an object back from the bin with its links and what needs it. False if it is not in the bin.
@@ -339,9 +429,15 @@ impl Directory {
         if !matches!(self.entries[place].standing, Standing::Binned(_)) {
             return false;
         }
-        let change = self.next();
-        self.entries[place].value.shift_remove("deletedDateTime");
+        let change = self.next(Some(place));
+        // Open bodies keep the property for life, as null.
+        if self.entries[place].collection.is_open() {
+            self.set_value(place, "deletedDateTime", Value::Null);
+        } else {
+            Arc::make_mut(&mut self.entries[place].value).shift_remove("deletedDateTime");
+        }
         self.bring_back(place, change);
+        self.tell(Deed::Restored(place));
         true
     }
 
@@ -374,7 +470,7 @@ impl Directory {
         let entry = &mut self.entries[place];
         entry.links.clear();
         entry.changed.clear();
-        entry.value = Map::new();
+        entry.value = Arc::default();
     }
 
     fn bring_back(&mut self, place: usize, change: u64) {
@@ -408,14 +504,12 @@ impl Directory {
         }
     }
 
-    /// Objects that cannot be without `place`: assignments and grants by their needs, credentials by their application.
+    /// Objects that cannot be without `place`: assignments and grants by their needs, and its parts.
     fn dependents(&self, place: usize) -> Vec<usize> {
         let entry = &self.entries[place];
         let needing = entry.incoming.range((Relation::Needs, 0)..).map(|(_, source)| *source);
-        let credentials =
-            (Relation::FederatedIdentityCredentials, 0)..=(Relation::FederatedIdentityCredentials, usize::MAX);
-        let held = entry.links.range(credentials).filter(|(_, link)| link.present).map(|((_, target), _)| *target);
-        needing.chain(held).collect()
+        let parts = entry.links.iter().filter(|((relation, _), link)| relation.is_part() && link.present);
+        needing.chain(parts.map(|((_, target), _)| *target)).collect()
     }
 
     /// The ids of what has been in the bin for 30 days and is to be removed for ever.
@@ -429,63 +523,4 @@ impl Directory {
 /// `at` in whole seconds, as Graph writes most times.
 pub(super) fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn two_users() -> Directory {
-        let mut directory = Directory::new(Timestamp::UNIX_EPOCH);
-        for id in ["a", "b"] {
-            assert!(directory.create(Collection::User, json!({"id": id, "displayName": id})));
-        }
-        directory
-    }
-
-    #[test]
-    fn only_what_makes_a_difference_counts_as_a_change() {
-        let mut directory = two_users();
-        let before = directory.sequence();
-        assert!(!directory.create(Collection::Group, json!({"id": "a"})), "ids are unique over all collections");
-        assert!(!directory.patch("a", json!({"displayName": "a", "city": null})));
-        assert!(!directory.unlink("a", Relation::Manager, "b"));
-        assert!(!directory.link("a", Relation::Manager, "nobody"));
-        assert!(!directory.restore("a") && !directory.patch("nobody", json!({"city": "x"})));
-        assert_eq!(directory.sequence(), before);
-        assert!(directory.patch("a", json!({"city": "x"})) && directory.link("a", Relation::Manager, "b"));
-        assert_eq!(directory.sequence(), before + 2);
-    }
-
-    #[test]
-    fn the_bin_keeps_thirty_days_and_links_end_with_it() {
-        let mut directory = two_users();
-        directory.link("a", Relation::Manager, "b");
-        directory.soft_delete("b");
-        assert!(directory.targets("a", Relation::Manager).is_empty());
-        directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(30 * 24 - 1));
-        assert!(directory.overdue().is_empty() && directory.restore("b"));
-        assert_eq!(directory.targets("a", Relation::Manager), ["b"]);
-        directory.soft_delete("b");
-        directory.set_now(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(60 * 24));
-        assert_eq!(directory.overdue(), ["b"]);
-        assert!(directory.remove("b") && !directory.restore("b") && directory.overdue().is_empty());
-        assert!(directory.create(Collection::User, json!({"id": "b"})), "the id of what is gone may be used again");
-        assert!(directory.targets("a", Relation::Manager).is_empty(), "but its links are not");
-    }
-
-    #[test]
-    fn assignments_need_their_ends() {
-        let mut directory = two_users();
-        let role = json!({"id": "r", "principalId": "a", "roleDefinitionId": "x"});
-        assert!(!directory.create(Collection::RoleAssignment, json!({"id": "q", "principalId": "nobody"})));
-        assert!(directory.create(Collection::RoleAssignment, role.clone()));
-        directory.soft_delete("a");
-        assert!(directory.ids(Collection::RoleAssignment).is_empty());
-        directory.restore("a");
-        assert_eq!(directory.ids(Collection::RoleAssignment), ["r"]);
-        directory.remove("a");
-        assert!(directory.ids(Collection::RoleAssignment).is_empty());
-        assert!(!directory.create(Collection::RoleAssignment, role));
-    }
 }

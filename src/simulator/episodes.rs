@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::Kind;
 use super::applications::{ESCALATION, secret};
+use super::audit;
+use super::collection::Collection;
 use super::directory::{Directory, Relation, seconds};
 use super::founding;
 use super::life::{Life, Plan};
 use super::policies::GLOBAL_ADMINISTRATOR;
-use super::schema::Collection;
 
 /// Hours after the start.
 const BAD_RUN: i64 = 24 * 12 + 14;
@@ -40,6 +41,7 @@ impl Life {
 
     /// The HR system writes one wrong department over every twentieth user; a good day later it is put right.
     fn bad_run(&mut self, directory: &mut Directory) {
+        directory.log.by(audit::application("HR Provisioning", None));
         let employed = |id: &String| directory.property(id, "department").is_string();
         let employees: Vec<String> = directory.ids(Collection::User).into_iter().filter(employed).collect();
         let count = employees.len().div_ceil(20);
@@ -84,6 +86,10 @@ impl Life {
         let (application, principal) = self.cast.victim.clone();
         let minute = |n: i64| self.lived + SignedDuration::from_mins(n);
         let times = [minute(2), minute(9), minute(14), minute(31)];
+        // Whoever it was came in as somebody who runs the directory.
+        if let Some((id, name)) = self.affairs.estate.operators.first() {
+            directory.log.by(audit::person(id, name));
+        }
 
         directory.set_now(times[0]);
         let mut secrets =

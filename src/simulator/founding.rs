@@ -6,12 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::applications::{self, FIRST_PARTY, GRAPH_ROLES};
+use super::collection::Collection;
 use super::dice::Dice;
 use super::directory::{Directory, Relation};
 use super::groups::{self, Sort as GroupSort};
 use super::people::{self, Sort};
 use super::policies;
-use super::schema::Collection;
 use super::words::{PROJECTS, SYSTEM_KINDS, SYSTEMS};
 
 /// Ids that the life of the tenant comes back to.

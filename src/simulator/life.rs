@@ -9,14 +9,17 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::affairs::Affairs;
 use super::applications;
+use super::audit;
+use super::collection::Collection;
 use super::dice::Dice;
 use super::directory::{Directory, Relation, seconds};
 use super::founding::{self, Cast};
 use super::groups::{self, Sort as GroupSort};
 use super::people::{self, Sort};
 use super::policies;
-use super::schema::Collection;
+use super::reports::Report;
 use super::words::PROJECTS;
 use super::{Happening, Kind};
 
@@ -51,22 +54,37 @@ pub(super) struct Life {
     pub plans: BTreeMap<Timestamp, Vec<Plan>>,
     /// Whether the scripted episodes take place.
     pub episodes: bool,
+    /// What happens beside the people.
+    pub affairs: Affairs,
 }
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// How often the registration report is made anew.
+const REPORT_SECONDS: i64 = 6 * 3600;
 
 impl Life {
     /// Plays whole hours up to `to`.
-    pub fn until(&mut self, directory: &mut Directory, to: Timestamp) {
+    pub fn until(&mut self, directory: &mut Directory, report: &mut Report, to: Timestamp) {
         while self.lived + HOUR <= to {
+            let told = self.journal.len();
             self.hour(directory);
+            directory.aside = true;
+            let busy = self.busy();
+            self.affairs.hour(directory, &mut self.journal, self.lived, busy);
+            directory.aside = false;
+            self.journal[told..].sort_by_key(|happening| happening.at);
             self.lived += HOUR;
+            if self.lived.as_second().rem_euclid(REPORT_SECONDS) == 0 {
+                directory.set_now(self.lived);
+                report.make(directory);
+            }
         }
         directory.set_now(to.max(self.lived));
     }
 
     fn hour(&mut self, directory: &mut Directory) {
         directory.set_now(self.lived);
+        directory.log.by(audit::application("Microsoft Entra ID", None));
         for id in directory.overdue() {
             self.note(directory, Kind::Purged, &[&id]);
             directory.remove(&id);
@@ -78,7 +96,7 @@ impl Life {
         if self.episodes {
             self.episode(directory);
         }
-        let objects = directory.places(Collection::User).len() * 4 / 3;
+        let objects = directory.ordinary(Collection::User).len() * 4 / 3;
         let events = self.dice.count(objects as f64 * EVENTS_PER_OBJECT * self.busy());
         let mut minutes: Vec<i64> = (0..events).map(|_| self.dice.below(60) as i64).collect();
         minutes.sort_unstable();
@@ -96,7 +114,9 @@ impl Life {
     }
 
     fn event(&mut self, directory: &mut Directory) {
-        match self.dice.below(100) {
+        let choice = self.dice.below(100);
+        self.actor(directory, choice);
+        match choice {
             0..8 => self.hire(directory),
             8..15 => self.leave(directory),
             15..27 => self.transfer(directory),
@@ -118,14 +138,18 @@ impl Life {
         }
     }
 
+    /// The HR system does what concerns people, somebody who runs the directory the rest. Draws no chance.
+    fn actor(&self, directory: &mut Directory, choice: usize) {
+        let operators = &self.affairs.estate.operators;
+        if choice < 40 || operators.is_empty() {
+            return directory.log.by(audit::application("HR Provisioning", None));
+        }
+        let (id, name) = &operators[(audit::mix(directory.now().as_second() as u64) % operators.len() as u64) as usize];
+        directory.log.by(audit::person(id, name));
+    }
+
     pub fn note(&mut self, directory: &Directory, kind: Kind, ids: &[&str]) {
-        let name = |id: &&str| directory.property(id, "displayName").as_str().unwrap_or_default().to_owned();
-        self.journal.push(Happening {
-            at: directory.now(),
-            kind,
-            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-            names: ids.iter().map(name).collect(),
-        });
+        self.journal.push(Happening::of(directory, kind, ids));
     }
 
     pub fn plan(&mut self, at: Timestamp, plan: Plan) {
@@ -134,7 +158,7 @@ impl Life {
 
     /// A random live object that is `fit`; none if fifty tries find none.
     pub fn find(&mut self, directory: &Directory, of: Collection, fit: impl Fn(&str) -> bool) -> Option<String> {
-        let places = directory.places(of);
+        let places = directory.ordinary(of);
         (0..50).filter(|_| !places.is_empty()).find_map(|_| {
             let place = *self.dice.pick(places);
             let id = &directory.entries[place].id;
@@ -321,7 +345,7 @@ impl Life {
                 && custom(id).is_some_and(|principal| directory.property(&principal, "userType").is_string())
         });
         let roles: Vec<&str> = policies::grantable_roles().collect();
-        if directory.places(Collection::RoleAssignment).len() > 12 && self.dice.chance(0.45) {
+        if directory.ordinary(Collection::RoleAssignment).len() > 12 && self.dice.chance(0.45) {
             let Some(id) = held else { return };
             let Some(principal) = custom(&id) else { return };
             directory.remove(&id);

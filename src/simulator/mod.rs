@@ -7,21 +7,36 @@
 //! module that makes it says so. Time is the [`ManualClock`] that the caller shares with its client: tokens expire and
 //! throttling ends by that clock, and the tenant lives only when [`Simulator::live_until`] is called.
 
+mod affairs;
+mod agents;
 mod applications;
+mod audit;
+mod collection;
 mod delta;
+mod devices;
 mod dice;
 mod directory;
 mod episodes;
+mod estate;
+mod events;
 mod exchange;
 mod founding;
 mod groups;
+mod journal;
+mod lens;
 mod life;
 mod people;
+mod permissions;
+mod pim;
 mod policies;
 mod reads;
+mod record;
+mod reports;
+mod routes;
 mod schema;
 mod server;
 mod service;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -36,8 +51,11 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+pub use self::collection::Collection;
 pub use self::directory::{Directory, Relation};
-pub use self::schema::Collection;
+pub use self::journal::{Happening, Kind};
+pub use self::permissions::{Licence, TenantKind};
+pub use self::record::{LinkRecord, Record};
 pub use self::weather::Weather;
 use crate::clock::ManualClock;
 
@@ -59,23 +77,14 @@ pub struct Options {
     pub permissions: Vec<String>,
     /// Whether the scripted episodes take place: bad HR run, deleted project group, attack.
     pub episodes: bool,
+    /// What has been bought; none is the free edition.
+    pub licences: Vec<Licence>,
+    /// What the tenant is for.
+    pub kind: TenantKind,
 }
 
-/// The least privileged permissions with which everything that is served can be read.
-const PERMISSIONS: [&str; 9] = [
-    "AdministrativeUnit.Read.All",
-    "Application.Read.All",
-    "Directory.Read.All",
-    "Domain.Read.All",
-    "Group.Read.All",
-    "Organization.Read.All",
-    "Policy.Read.All",
-    "RoleManagement.Read.Directory",
-    "User.Read.All",
-];
-
 impl Default for Options {
-    /// 1,500 users from 1 June 2026 in calm weather, with all permissions.
+    /// A workforce tenant of 1,500 users from 1 June 2026 in calm weather, with all permissions and licences.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -83,90 +92,12 @@ impl Default for Options {
             start: Timestamp::from_second(1_780_272_000).expect("the first of June 2026 is a time"),
             weather: Weather::calm(),
             port: 0,
-            permissions: PERMISSIONS.iter().map(|permission| (*permission).to_owned()).collect(),
+            permissions: permissions::PERMISSIONS.iter().map(|permission| (*permission).to_owned()).collect(),
             episodes: true,
+            licences: vec![Licence::P2, Licence::Governance],
+            kind: TenantKind::Workforce,
         }
     }
-}
-
-/// What kind of thing happened. The ids of each are in the order given here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A new employee: user.
-    Hire,
-    /// A new guest: user.
-    GuestInvited,
-    /// An employee's account was disabled: user.
-    Leave,
-    /// Somebody who left was moved to the bin: user.
-    UserDeleted,
-    /// An employee changed department, title and manager: user.
-    Transfer,
-    /// A telephone, desk or password changed: user.
-    UserChanged,
-    /// Somebody joined a group: group, user.
-    Joined,
-    /// Somebody left a group: group, user.
-    Left,
-    /// A group was created: group.
-    GroupCreated,
-    /// A group was deleted, to the bin if it is a Microsoft 365 group: group.
-    GroupDeleted,
-    /// Something came back from the bin: object.
-    Restored,
-    /// Something was removed from the bin for ever: object.
-    Purged,
-    /// A directory role was granted: user, role definition.
-    RoleGranted,
-    /// A directory role was taken away: principal.
-    RoleRemoved,
-    /// A client secret was replaced or added: application.
-    SecretRotated,
-    /// An application was registered: application, service principal.
-    ApplicationCreated,
-    /// An application was deleted with its service principal: application.
-    ApplicationDeleted,
-    /// Somebody was given an application: service principal, user.
-    Assigned,
-    /// An assignment was taken away: service principal, principal.
-    Unassigned,
-    /// Somebody consented to an application: service principal, user.
-    ConsentGiven,
-    /// A consent was taken back: service principal.
-    ConsentRemoved,
-    /// A Conditional Access policy changed its state: policy.
-    PolicyChanged,
-    /// A named location changed its ranges: location.
-    LocationChanged,
-    /// A group got another owner: group, user.
-    OwnerChanged,
-    /// The HR system wrote one wrong department over many users: users.
-    BadHrRun,
-    /// The departments were put right: users.
-    BadHrRunCorrected,
-    /// The group of a running project was deleted: group, then its members.
-    ProjectGroupDeleted,
-    /// Attack, first step: a new secret: application, service principal.
-    AttackSecretAdded,
-    /// Attack, second step: an application permission that allows granting roles: service principal, resource.
-    AttackPermissionGranted,
-    /// Attack, third step: Global Administrator: service principal, role definition.
-    AttackRoleGranted,
-    /// Attack, fourth step: a policy only reports and leaves a group out: policy, group.
-    AttackPolicyWeakened,
-}
-
-/// Something that happened in the tenant's life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub kind: Kind,
-    /// The objects concerned.
-    pub ids: Vec<String>,
-    /// Their display names at that time; empty for objects without one.
-    pub names: Vec<String>,
 }
 
 /// A request that was served; the parts of a batch are listed one by one before the batch itself.
@@ -186,38 +117,13 @@ pub struct Request {
     pub resource_units: u32,
 }
 
-/// The simulator's own record of what whole reads of the directory would show now. Tests compare with it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Record {
-    /// Live objects by collection and id, with every property that can be selected, never-set ones as null.
-    pub objects: BTreeMap<Collection, BTreeMap<String, Value>>,
-    /// What is in the bin, likewise.
-    pub deleted: BTreeMap<Collection, BTreeMap<String, Value>>,
-    /// Links whose two ends are live, sorted.
-    pub links: Vec<LinkRecord>,
-}
-
-/// A link between two live objects.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkRecord {
-    /// Collection of the source.
-    pub from: Collection,
-    /// Id of the source.
-    pub source: String,
-    /// Navigation property.
-    pub relation: Relation,
-    /// Collection of the target.
-    pub to: Collection,
-    /// Id of the target.
-    pub target: String,
-}
-
 /// Requests that the log keeps; older ones are only counted.
 const LOGGED_REQUESTS: usize = 200_000;
 
 /// Everything behind the wire.
 struct State {
     directory: Directory,
+    report: reports::Report,
     life: life::Life,
     service: service::Service,
     requests: VecDeque<Request>,
@@ -251,11 +157,19 @@ impl Simulator {
     pub async fn start(options: Options, clock: ManualClock) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;
         let base: Arc<str> = format!("http://{}", listener.local_addr()?).into();
-        let permissions = options.permissions.iter().cloned().collect();
-        let service = service::Service::new(options.seed, options.weather, permissions);
-        let mut directory = Directory::new(options.start);
-        let mut dice = dice::Dice::new(options.seed, 0);
+        let rights = permissions::Rights {
+            permissions: options.permissions.iter().cloned().collect(),
+            licences: options.licences.iter().copied().collect(),
+            kind: options.kind,
+        };
+        let service = service::Service::new(options.seed, options.weather, rights);
+        let mut directory = Directory::new(options.seed, options.start);
+        let (mut dice, mut other) = (dice::Dice::new(options.seed, 0), dice::Dice::new(options.seed, 3));
         let cast = founding::found(&mut directory, &mut dice, &service.tenant_id, options.users, options.start);
+        let estate = estate::settle(&mut directory, &mut other, &cast, &service.tenant_id, options.start);
+        let mut report = reports::Report::default();
+        report.make(&directory);
+        directory.log.begin();
         let (tenant_id, client_id, client_secret) =
             (service.tenant_id.clone(), service.client_id.clone(), service.client_secret.clone());
         let life = life::Life {
@@ -267,8 +181,9 @@ impl Simulator {
             journal: Vec::new(),
             plans: BTreeMap::new(),
             episodes: options.episodes,
+            affairs: affairs::Affairs::new(&directory, other, estate, tenant_id.clone()),
         };
-        let state = State { directory, life, service, requests: VecDeque::new(), request_count: 0 };
+        let state = State { directory, report, life, service, requests: VecDeque::new(), request_count: 0 };
         let shared = server::Shared { tenant: Arc::new(Mutex::new(state)), clock, base };
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(server::serve(listener, shared.clone(), async {
@@ -302,12 +217,21 @@ impl Simulator {
     /// Plays the tenant's life up to `to`, in whole hours since the start. Does not move the clock.
     pub fn live_until(&self, to: Timestamp) {
         let state = &mut *self.shared.lock();
-        state.life.until(&mut state.directory, to);
+        state.life.until(&mut state.directory, &mut state.report, to);
     }
 
     /// What whole reads would show now.
     pub fn record(&self) -> Record {
-        record(&self.shared.lock().directory)
+        let state = self.shared.lock();
+        record::record(&state.directory, &state.report)
+    }
+
+    /// The audit records that could be read at some time up to now, oldest first. Later ones may still come of earlier
+    /// activities.
+    pub fn events(&self) -> Vec<Value> {
+        use crate::clock::Clock;
+        let now = self.shared.clock.now();
+        self.shared.lock().directory.log.ever_shown(now)
     }
 
     /// What happened since the start, in order.
@@ -331,6 +255,9 @@ impl Simulator {
         let now = self.shared.clock.now();
         let state = &mut *self.shared.lock();
         state.directory.set_now(now);
+        let editor = state.life.affairs.estate.operators.first();
+        let (id, name) = editor.map_or(("", ""), |(id, name)| (id.as_str(), name.as_str()));
+        state.directory.log.by(audit::person(id, name));
         change(&mut state.directory)
     }
 
@@ -346,39 +273,32 @@ impl Simulator {
 
     /// Takes an application permission away, from access tokens already issued, too: what needs it answers 403.
     pub fn revoke(&self, permission: &str) {
-        self.shared.lock().service.permissions.remove(permission);
+        self.shared.lock().service.rights.permissions.remove(permission);
     }
 
     /// Gives an application permission.
     pub fn grant(&self, permission: &str) {
-        self.shared.lock().service.permissions.insert(permission.to_owned());
+        self.shared.lock().service.rights.permissions.insert(permission.to_owned());
     }
-}
 
-fn record(directory: &Directory) -> Record {
-    let mut record = Record::default();
-    for entry in &directory.entries {
-        let shelf = match entry.standing {
-            directory::Standing::Live => &mut record.objects,
-            directory::Standing::Binned(_) => &mut record.deleted,
-            directory::Standing::Hidden | directory::Standing::Gone => continue,
-        };
-        let names: Vec<&'static str> = entry.collection.properties().iter().map(|property| property.name).collect();
-        let value = Value::Object(reads::whole(entry, Some(&names)));
-        shelf.entry(entry.collection).or_default().insert(entry.id.clone(), value);
+    /// Buys a licence.
+    pub fn buy(&self, licence: Licence) {
+        self.shared.lock().service.rights.licences.insert(licence);
     }
-    for (place, entry) in directory.entries.iter().enumerate().filter(|(place, _)| directory.is_live(*place)) {
-        for relation in [Relation::Members, Relation::Owners, Relation::Manager, Relation::FederatedIdentityCredentials]
-        {
-            record.links.extend(directory.linked(place, relation).map(|target| LinkRecord {
-                from: entry.collection,
-                source: entry.id.clone(),
-                relation,
-                to: directory.entries[target].collection,
-                target: directory.entries[target].id.clone(),
-            }));
-        }
+
+    /// Takes a licence away: what needs it is refused from now on, with access tokens already issued, too.
+    pub fn cancel(&self, licence: Licence) {
+        self.shared.lock().service.rights.licences.remove(&licence);
     }
-    record.links.sort();
-    record
+
+    /// From now on `$select` of this property of a collection, in lists, feeds and single reads, is refused with the 400
+    /// for a property that does not exist.
+    pub fn refuse_property(&self, collection: Collection, property: &str) {
+        self.shared.lock().service.refused.insert((collection, property.to_owned()));
+    }
+
+    /// Takes [`Simulator::refuse_property`] back.
+    pub fn allow_property(&self, collection: Collection, property: &str) {
+        self.shared.lock().service.refused.remove(&(collection, property.to_owned()));
+    }
 }

@@ -10,7 +10,7 @@ use super::directory::seconds;
 use super::words::{COMPANY, DEPARTMENTS, DOMAIN, GIVEN, OFFICES, PARTNERS, SURNAMES};
 
 /// SKU ids and the plans in them; the ids are invented.
-const SKUS: &[(&str, &str, &str)] = &[
+pub(super) const SKUS: &[(&str, &str, &str)] = &[
     ("5d3f6a10-0b1e-4c7a-9a51-1c0de0000001", "5d3f6a10-0b1e-4c7a-9a51-1c0de0000011", "exchange"),
     ("5d3f6a10-0b1e-4c7a-9a51-1c0de0000002", "5d3f6a10-0b1e-4c7a-9a51-1c0de0000012", "SharePoint"),
     ("5d3f6a10-0b1e-4c7a-9a51-1c0de0000003", "5d3f6a10-0b1e-4c7a-9a51-1c0de0000013", "AADPremiumService"),

@@ -160,6 +160,21 @@ pub(super) fn conditional_access(
     ]
 }
 
+/// A policy that holds for a while and for a few.
+pub(super) fn campaign(dice: &mut Dice, name: &str, group: &str, at: Timestamp) -> Value {
+    let mut policies = conditional_access(dice, group, "AllTrusted", group, at);
+    let mut policy = policies.swap_remove(6);
+    policy["displayName"] = json!(name);
+    policy
+}
+
+/// A named location that is used for a while.
+pub(super) fn fair(dice: &mut Dice, name: &str, at: Timestamp) -> Value {
+    let mut location = named_locations(dice, at).swap_remove(2);
+    location["displayName"] = json!(name);
+    location
+}
+
 /// Named locations at the founding, the trusted offices first.
 pub(super) fn named_locations(dice: &mut Dice, at: Timestamp) -> Vec<Value> {
     let mut ip = |name: &str, trusted: bool, ranges: Value| {

@@ -1,21 +1,32 @@
 //! Whole reads: lists, single objects, links and counts.
 //!
-//! Must never know: changes, delta tokens, or how the service is doing.
+//! Must never know: changes or delta tokens.
 //!
 //! Page sizes and options follow the list page of each type and "Paging Microsoft Graph data in your app".
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::directory::{Directory, Entry, Relation, Standing};
+use super::collection::Collection;
+use super::dice::Dice;
+use super::directory::{Directory, Relation, Standing};
 use super::exchange::{Ask, Refusal, Reply};
-use super::schema::{Collection, Shown};
+use super::lens::{Lens, Refused, Selectable, is_a};
 use super::token::Continuation;
+use super::weather::Weather;
 
-/// The largest `$top` of directory lists.
-const MAX_PAGE: usize = 999;
+/// The largest `$top` of most directory lists.
+pub(super) const MAX_PAGE: usize = 999;
 /// Objects on a page when `$top` is not given.
-const DEFAULT_PAGE: usize = 100;
+pub(super) const DEFAULT_PAGE: usize = 100;
+
+/// What every list needs beside the directory.
+pub(super) struct Desk<'a> {
+    pub key: [u8; 32],
+    pub weather: Weather,
+    pub dice: &'a mut Dice,
+    pub refused: &'a Refused,
+}
 
 /// What a list is made of.
 pub(super) struct List {
@@ -23,136 +34,107 @@ pub(super) struct List {
     pub set: String,
     /// The collection whose properties may be selected; none for lists of several types.
     pub collection: Option<Collection>,
+    /// The subtype that the list is cast to.
+    pub cast: Option<&'static str>,
     /// Places of the objects, ascending.
     pub places: Vec<usize>,
 }
 
-/// The properties asked for by `$select`, by their names in Graph; none without `$select`.
-pub(super) fn selection(
-    ask: &Ask,
-    collection: Option<Collection>,
-    links: &[&'static str],
-    single: bool,
-) -> Result<Option<Vec<&'static str>>, Refusal> {
-    let Some(text) = ask.option("$select") else { return Ok(None) };
-    let mut names = Vec::new();
-    for wanted in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let name = links
-            .iter()
-            .copied()
-            .find(|link| link.eq_ignore_ascii_case(wanted))
-            .or_else(|| find(collection, wanted, single))
-            .ok_or_else(|| {
-                let kind = collection.map_or("directoryObject", Collection::name);
-                Refusal::bad(format!(
-                    "Parsing OData Select and Expand failed: Could not find a property named '{wanted}' on type \
-                     'microsoft.graph.{kind}'."
-                ))
-            })?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(Some(names))
+/// How a list is paged.
+pub(super) struct Paging {
+    /// Objects on a page when `$top` is not given.
+    pub default: usize,
+    /// The largest `$top`.
+    pub max: usize,
+    /// Options that may be given.
+    pub options: &'static [&'static str],
 }
 
-fn find(collection: Option<Collection>, name: &str, single: bool) -> Option<&'static str> {
-    let several = [Collection::User, Collection::Group, Collection::Application, Collection::ServicePrincipal];
-    let within: &[Collection] = match &collection {
-        Some(one) => std::slice::from_ref(one),
-        None => &several,
-    };
-    within.iter().find_map(|kind| {
-        let property = &kind.properties()[kind.property(name)?];
-        (single || property.shown != Shown::Single).then_some(property.name)
-    })
-}
-
-/// An object as a whole read shows it: never-set properties are null.
-pub(super) fn whole(entry: &Entry, select: Option<&[&'static str]>) -> Map<String, Value> {
-    let mut shown = Map::new();
-    if let Some(kind) = entry.value.get("@odata.type") {
-        shown.insert("@odata.type".into(), kind.clone());
-    }
-    for property in entry.collection.properties() {
-        let wanted = match select {
-            Some(select) => select.contains(&property.name),
-            None => matches!(property.shown, Shown::Always | Shown::Listed),
-        };
-        // Subtypes of named locations have some of these properties each; the others do not exist on them.
-        let foreign = entry.collection == Collection::NamedLocation && !entry.value.contains_key(property.name);
-        if wanted && !foreign {
-            let value = entry.value.get(property.name).cloned().unwrap_or(Value::Null);
-            let hide_keys = property.name == "keyCredentials" && select.is_none();
-            shown.insert(property.name.into(), if hide_keys { without_keys(value) } else { value });
-        }
-    }
-    shown
-}
-
-/// Key material comes only when `keyCredentials` is selected ("List applications", "List servicePrincipals").
-pub(super) fn without_keys(mut credentials: Value) -> Value {
-    for credential in credentials.as_array_mut().into_iter().flatten() {
-        credential["key"] = Value::Null;
-    }
-    credentials
-}
-
-/// An object in a list of several types.
-fn typed(entry: &Entry, select: Option<&[&'static str]>) -> Value {
-    let mut item = Map::new();
-    item.insert("@odata.type".into(), json!(type_name(entry.collection)));
-    item.extend(whole(entry, select));
-    Value::Object(item)
-}
-
-/// `@odata.type` of a collection's objects.
-pub(super) fn type_name(collection: Collection) -> String {
-    format!("#microsoft.graph.{}", collection.name())
+impl Paging {
+    /// As most lists are.
+    pub const USUAL: Self =
+        Self { default: DEFAULT_PAGE, max: MAX_PAGE, options: &["$select", "$top", "$count", "$skiptoken"] };
 }
 
 /// One page of `list`.
-pub(super) fn page(directory: &Directory, key: &[u8; 32], ask: &Ask, list: &List) -> Result<Reply, Refusal> {
-    ask.allow_only(&["$select", "$top", "$count", "$skiptoken"])?;
-    let select = selection(ask, list.collection, &[], false)?;
-    let size = page_size(ask, DEFAULT_PAGE)?;
+pub(super) fn page(directory: &Directory, desk: &mut Desk<'_>, ask: &Ask, list: &List) -> Result<Reply, Refusal> {
+    // "List agentIdentities" and its like: 100 is the default and the most.
+    let narrow = list.cast.is_some_and(|cast| cast.starts_with("agentIdentity"));
+    let names = selectable(directory, desk.refused, list.collection, list.cast, false).select(ask)?;
+    // "signInActivity ... when you select or filter on it, the maximum page size is 500" ("List users").
+    let activity = names.as_ref().is_some_and(|names| names.iter().any(|name| name == "signInActivity"));
+    let max = if narrow {
+        100
+    } else if activity {
+        500
+    } else {
+        MAX_PAGE
+    };
+    let lens = Lens::new(list.collection, list.cast, names, false, directory.now());
+    let paging = Paging { max, ..Paging::USUAL };
+    rows(desk, ask, &list.set, &list.places, &paging, |place| Value::Object(lens.show(&directory.entries[place])))
+}
+
+fn selectable<'a>(
+    directory: &'a Directory,
+    refused: &'a Refused,
+    collection: Option<Collection>,
+    cast: Option<&'static str>,
+    single: bool,
+) -> Selectable<'a> {
+    Selectable { directory, refused, collection, cast, links: &[], single, guarded: true }
+}
+
+/// One page of what `show` makes of `keys`, which ascend.
+pub(super) fn rows(
+    desk: &mut Desk<'_>,
+    ask: &Ask,
+    set: &str,
+    keys: &[usize],
+    paging: &Paging,
+    show: impl Fn(usize) -> Value,
+) -> Result<Reply, Refusal> {
+    ask.allow_only(paging.options)?;
+    let size = page_size(ask, paging)?;
     let after = match ask.option("$skiptoken") {
-        Some(token) => Some(opened(token, key, &ask.path())?),
+        Some(token) => Some(opened(token, &desk.key, &ask.path())?),
         None => None,
     };
-    let mut rest = list.places.iter().copied().filter(|place| after.is_none_or(|after| *place as u64 > after));
-    let places: Vec<usize> = rest.by_ref().take(size).collect();
-    let more = rest.next().is_some();
+    let mut first = after.map_or(0, |after| keys.partition_point(|key| *key as u64 <= after));
+    let last = (first + size).min(keys.len());
+    let more = last < keys.len();
+    // Paging promises neither order nor that an object comes once ("Paging Microsoft Graph data in your app").
+    if first > 0 && desk.dice.chance(desk.weather.repeated) {
+        first = first.saturating_sub(1 + desk.dice.below(5));
+    }
+    let mut items: Vec<Value> = keys[first..last].iter().map(|key| show(*key)).collect();
+    if desk.dice.chance(desk.weather.reordered) {
+        desk.dice.shuffle(&mut items);
+    }
 
     let mut body = Map::new();
     let selected = ask.option("$select").map(|text| format!("({text})")).unwrap_or_default();
-    body.insert("@odata.context".into(), json!(ask.context(&format!("{}{selected}", list.set))));
+    body.insert("@odata.context".into(), json!(ask.context(&format!("{set}{selected}"))));
     if ask.eventual && ask.option("$count") == Some("true") && after.is_none() {
-        body.insert("@odata.count".into(), json!(list.places.len()));
+        body.insert("@odata.count".into(), json!(keys.len()));
     }
     if more {
-        body.insert("@odata.nextLink".into(), json!(next_link(ask, key, places.last().copied())));
+        body.insert("@odata.nextLink".into(), json!(next_link(ask, &desk.key, last.checked_sub(1).map(|at| keys[at]))));
     }
-    let items = places.iter().map(|place| {
-        let entry = &directory.entries[*place];
-        match list.collection {
-            Some(_) => Value::Object(whole(entry, select.as_deref())),
-            None => typed(entry, select.as_deref()),
-        }
-    });
-    body.insert("value".into(), items.collect());
+    body.insert("value".into(), Value::Array(items));
     Ok(Reply::Json(Value::Object(body)))
 }
 
-/// `$top`, which must be between 1 and 999, or `default`.
-pub(super) fn page_size(ask: &Ask, default: usize) -> Result<usize, Refusal> {
-    let Some(top) = ask.option("$top") else { return Ok(default) };
-    top.parse().ok().filter(|top| (1..=MAX_PAGE).contains(top)).ok_or_else(|| {
-        Refusal::bad(format!("Invalid page size specified: '{top}'. Must be between 1 and {MAX_PAGE} inclusive."))
+/// `$top`, which must be between 1 and the most that the list gives.
+pub(super) fn page_size(ask: &Ask, paging: &Paging) -> Result<usize, Refusal> {
+    let Some(top) = ask.option("$top") else { return Ok(paging.default.min(paging.max)) };
+    let max = paging.max;
+    top.parse().ok().filter(|top| (1..=max).contains(top)).ok_or_else(|| {
+        Refusal::bad(format!("Invalid page size specified: '{top}'. Must be between 1 and {max} inclusive."))
     })
 }
 
-/// The place after which a page token goes on.
+/// The key after which a page token goes on.
 fn opened(token: &str, key: &[u8; 32], path: &str) -> Result<u64, Refusal> {
     Continuation::open(token, key)
         .filter(|place| place.subject == path)
@@ -185,17 +167,46 @@ fn next_link(ask: &Ask, key: &[u8; 32], last: Option<usize>) -> String {
 /// A single object by id; users also by user principal name.
 pub(super) fn single(
     directory: &Directory,
+    desk: &Desk<'_>,
+    ask: &Ask,
+    of: (Collection, Option<&'static str>, &str),
+    id: &str,
+) -> Result<Reply, Refusal> {
+    let (collection, cast, set) = of;
+    let place = live(directory, collection, id)?;
+    if cast.is_some_and(|cast| !is_a(&directory.entries[place], cast)) {
+        return Err(Refusal::missing(id));
+    }
+    one(directory, desk, ask, (Some(collection), cast), place, &format!("{set}/$entity"))
+}
+
+/// The one object of a collection that has only one.
+pub(super) fn only(
+    directory: &Directory,
+    desk: &Desk<'_>,
     ask: &Ask,
     collection: Collection,
     set: &str,
-    id: &str,
+) -> Result<Reply, Refusal> {
+    let live = |place: &&usize| directory.is_live(**place);
+    let place = directory.places(collection).iter().find(live).ok_or_else(|| Refusal::missing(set))?;
+    one(directory, desk, ask, (Some(collection), None), *place, &format!("{set}/$entity"))
+}
+
+fn one(
+    directory: &Directory,
+    desk: &Desk<'_>,
+    ask: &Ask,
+    of: (Option<Collection>, Option<&'static str>),
+    place: usize,
+    set: &str,
 ) -> Result<Reply, Refusal> {
     ask.allow_only(&["$select"])?;
-    let select = selection(ask, Some(collection), &[], true)?;
-    let place = live(directory, collection, id)?;
+    let names = selectable(directory, desk.refused, of.0, of.1, of.0.is_some()).select(ask)?;
+    let lens = Lens::new(of.0, of.1, names, of.0.is_some(), directory.now());
     let mut body = Map::new();
-    body.insert("@odata.context".into(), json!(ask.context(&format!("{set}/$entity"))));
-    body.extend(whole(&directory.entries[place], select.as_deref()));
+    body.insert("@odata.context".into(), json!(ask.context(set)));
+    body.extend(lens.show(&directory.entries[place]));
     Ok(Reply::Json(Value::Object(body)))
 }
 
@@ -218,33 +229,40 @@ pub(super) fn live(directory: &Directory, collection: Collection, id: &str) -> R
 /// All live objects of a collection.
 pub(super) fn all(directory: &Directory, collection: Collection, set: &str) -> List {
     let places = directory.places(collection).iter().copied().filter(|place| directory.is_live(*place)).collect();
-    List { set: set.to_owned(), collection: Some(collection), places }
+    List { set: set.to_owned(), collection: Some(collection), cast: None, places }
 }
 
-/// What is in the bin of one type.
-pub(super) fn bin(directory: &Directory, collection: Collection, set: &str) -> List {
+/// All live objects of a subtype.
+pub(super) fn all_of(directory: &Directory, collection: Collection, cast: &'static str, set: &str) -> List {
+    let mut list = all(directory, collection, &format!("{set}/microsoft.graph.{cast}"));
+    list.places.retain(|place| is_a(&directory.entries[*place], cast));
+    List { cast: Some(cast), ..list }
+}
+
+/// What is in the bin of one type; the type itself when no subtype is asked for, with its subtypes.
+pub(super) fn bin(directory: &Directory, collection: Collection, cast: Option<&'static str>, set: &str) -> List {
     let binned = |place: &usize| matches!(directory.entries[*place].standing, Standing::Binned(_));
-    let places = directory.places(collection).iter().copied().filter(binned).collect();
-    List { set: set.to_owned(), collection: Some(collection), places }
+    let fits = |place: &usize| cast.is_none_or(|cast| is_a(&directory.entries[*place], cast));
+    let places = directory.places(collection).iter().copied().filter(|place| binned(place) && fits(place)).collect();
+    List { set: set.to_owned(), collection: Some(collection), cast, places }
 }
 
 /// The targets of a link, of several types.
 pub(super) fn linked(directory: &Directory, from: usize, relation: Relation) -> List {
-    List { set: "directoryObjects".into(), collection: None, places: directory.linked(from, relation).collect() }
+    let places = directory.linked(from, relation).collect();
+    List { set: "directoryObjects".into(), collection: None, cast: None, places }
+}
+
+/// The parts of an object, all of one type.
+pub(super) fn parts(directory: &Directory, from: usize, relation: Relation, of: Collection, set: String) -> List {
+    List { set, collection: Some(of), cast: None, places: directory.linked(from, relation).collect() }
 }
 
 /// The manager of a user, 404 if there is none.
-pub(super) fn manager(directory: &Directory, ask: &Ask, id: &str) -> Result<Reply, Refusal> {
-    ask.allow_only(&["$select"])?;
-    let select = selection(ask, None, &[], false)?;
+pub(super) fn manager(directory: &Directory, desk: &Desk<'_>, ask: &Ask, id: &str) -> Result<Reply, Refusal> {
     let user = live(directory, Collection::User, id)?;
     let manager = directory.linked(user, Relation::Manager).next().ok_or_else(|| Refusal::missing("manager"))?;
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), json!(ask.context("directoryObjects/$entity")));
-    if let Value::Object(item) = typed(&directory.entries[manager], select.as_deref()) {
-        body.extend(item);
-    }
-    Ok(Reply::Json(Value::Object(body)))
+    one(directory, desk, ask, (None, None), manager, "directoryObjects/$entity")
 }
 
 /// The number of live objects, from the index that needs `ConsistencyLevel` ("Advanced query capabilities").
@@ -274,7 +292,7 @@ pub(super) fn with_property(
                 && entry.value.get(property).and_then(Value::as_str) == Some(wanted)
         })
         .collect();
-    List { set, collection: Some(collection), places }
+    List { set, collection: Some(collection), cast: None, places }
 }
 
 /// `at` as an HTTP date (RFC 9110, section 5.6.7).

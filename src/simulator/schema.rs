@@ -1,42 +1,14 @@
-//! The collections of the simulated directory and the properties each of them has.
+//! The properties that each collection of the simulated directory has.
 //!
 //! Must never know: values, requests, or who reads.
 //!
 //! Sources: Microsoft Graph reference pages of each resource type; which properties are returned only on `$select` is
-//! in the property tables of "user resource type" and "group resource type".
+//! in the property tables of "user resource type", "group resource type" and "device resource type". Policies and PIM
+//! have no table here: their bodies are shown as they are kept.
 
 use Shown::{Always, Listed, Selected, Single};
 
-/// A kind of object that the simulator keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Collection {
-    /// People, guests and break-glass accounts.
-    User,
-    /// Security and Microsoft 365 groups.
-    Group,
-    /// App registrations.
-    Application,
-    /// Service principals.
-    ServicePrincipal,
-    /// App role assignments, seen through the service principals they concern.
-    AppRoleAssignment,
-    /// Delegated permission grants.
-    Oauth2PermissionGrant,
-    /// Federated identity credentials of applications.
-    FederatedIdentityCredential,
-    /// Directory role definitions.
-    RoleDefinition,
-    /// Directory role assignments.
-    RoleAssignment,
-    /// Conditional Access policies.
-    ConditionalAccessPolicy,
-    /// Named locations of Conditional Access.
-    NamedLocation,
-    /// The tenant's own object.
-    Organization,
-    /// A name that the tenant may use, keyed by itself.
-    Domain,
-}
+use super::collection::Collection;
 
 /// When a property comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,48 +35,8 @@ pub(super) struct Property {
 }
 
 impl Collection {
-    /// Every collection.
-    pub const ALL: [Self; 13] = [
-        Self::User,
-        Self::Group,
-        Self::Application,
-        Self::ServicePrincipal,
-        Self::AppRoleAssignment,
-        Self::Oauth2PermissionGrant,
-        Self::FederatedIdentityCredential,
-        Self::RoleDefinition,
-        Self::RoleAssignment,
-        Self::ConditionalAccessPolicy,
-        Self::NamedLocation,
-        Self::Organization,
-        Self::Domain,
-    ];
-
-    /// The name of Graph's type without its namespace, such as `servicePrincipal`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Group => "group",
-            Self::Application => "application",
-            Self::ServicePrincipal => "servicePrincipal",
-            Self::AppRoleAssignment => "appRoleAssignment",
-            Self::Oauth2PermissionGrant => "oauth2PermissionGrant",
-            Self::FederatedIdentityCredential => "federatedIdentityCredential",
-            Self::RoleDefinition => "unifiedRoleDefinition",
-            Self::RoleAssignment => "unifiedRoleAssignment",
-            Self::ConditionalAccessPolicy => "conditionalAccessPolicy",
-            Self::NamedLocation => "namedLocation",
-            Self::Organization => "organization",
-            Self::Domain => "domain",
-        }
-    }
-
-    /// The place of the collection in [`Collection::ALL`].
-    pub(super) fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Its properties, `id` first.
+    /// Its properties, `id` first. Of collections whose bodies are shown as they are kept only those that every object
+    /// has.
     pub(super) fn properties(self) -> &'static [Property] {
         match self {
             Self::User => USER,
@@ -120,14 +52,106 @@ impl Collection {
             Self::NamedLocation => LOCATION,
             Self::Organization => ORGANIZATION,
             Self::Domain => DOMAIN,
+            Self::AdministrativeUnit => ADMINISTRATIVE_UNIT,
+            Self::Device => DEVICE,
+            _ => KEPT,
         }
+    }
+
+    /// Whether the bodies of its objects are shown as they are kept, nulls and all, without a table of properties:
+    /// these types differ too much among themselves, and no feed tells their changes.
+    pub(super) fn is_open(self) -> bool {
+        self.properties().len() == KEPT.len()
     }
 
     /// The place of the property called `name`, which Graph compares without regard to case in `$select`.
     pub(super) fn property(self, name: &str) -> Option<usize> {
         self.properties().iter().position(|p| p.name.eq_ignore_ascii_case(name))
     }
+
+    /// What belongs to the objects of the collection but does not come with its lists: by name, and how it is had.
+    pub(super) fn facets(self) -> &'static [(&'static str, Facet)] {
+        match self {
+            Self::User => &[
+                ("identityParentId", Facet::Cast("agentUser")),
+                ("signInActivity", Facet::Guarded),
+                ("employeeLeaveDateTime", Facet::Guarded),
+            ],
+            Self::ServicePrincipal => &[
+                ("agentIdentityBlueprintId", Facet::Cast("agentIdentity")),
+                ("createdDateTime", Facet::Cast("agentIdentity")),
+            ],
+            Self::Application => &[("inheritablePermissions", Facet::Navigation)],
+            Self::AuthenticationMethodConfiguration => &[("includeTargets", Facet::Detail)],
+            Self::RoleManagementPolicy => &[("rules", Facet::Navigation)],
+            Self::CrossTenantAccessPolicyPartner => &[("identitySynchronization", Facet::Navigation)],
+            _ => &[],
+        }
+    }
 }
+
+/// How something is had that does not come with a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Facet {
+    /// A property of a subtype, given by lists and reads that are cast to it.
+    Cast(&'static str),
+    /// A property that is selected by name and needs more than the collection's own permission.
+    Guarded,
+    /// Read by a path of its own below the object.
+    Navigation,
+    /// In the read of a single object only.
+    Detail,
+}
+
+/// What all objects have whose bodies are shown as they are kept.
+const KEPT: &[Property] = &[p("id", Always)];
+
+const ADMINISTRATIVE_UNIT: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("description", Always),
+    p("displayName", Always),
+    p("isMemberManagementRestricted", Always),
+    p("membershipRule", Always),
+    p("membershipRuleProcessingState", Always),
+    p("membershipType", Always),
+    p("visibility", Always),
+];
+
+const DEVICE: &[Property] = &[
+    p("id", Always),
+    p("deletedDateTime", Always),
+    p("accountEnabled", Always),
+    p("alternativeSecurityIds", Listed),
+    p("approximateLastSignInDateTime", Always),
+    p("complianceExpirationDateTime", Always),
+    p("deviceCategory", Always),
+    p("deviceId", Always),
+    p("deviceMetadata", Always),
+    p("deviceOwnership", Always),
+    p("deviceVersion", Always),
+    p("displayName", Always),
+    p("enrollmentProfileName", Always),
+    p("enrollmentType", Always),
+    p("isCompliant", Always),
+    p("isManaged", Always),
+    p("isManagementRestricted", Selected),
+    p("isRooted", Always),
+    p("managementType", Always),
+    p("manufacturer", Always),
+    p("mdmAppId", Always),
+    p("model", Always),
+    p("onPremisesLastSyncDateTime", Always),
+    p("onPremisesSecurityIdentifier", Selected),
+    p("onPremisesSyncEnabled", Always),
+    p("operatingSystem", Always),
+    p("operatingSystemVersion", Always),
+    p("physicalIds", Listed),
+    p("profileType", Always),
+    p("registrationDateTime", Always),
+    p("systemLabels", Listed),
+    p("trustType", Always),
+];
 
 const fn p(name: &'static str, shown: Shown) -> Property {
     Property { name, shown, list: matches!(shown, Listed) }

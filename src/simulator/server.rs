@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::exchange::{Ask, Refusal, Reply};
 use super::reads::http_date;
+use super::routes::World;
 use super::service::resource_units;
 use super::{Request, State as Tenant};
 use crate::clock::{Clock, ManualClock};
@@ -253,11 +254,15 @@ fn not_allowed() -> Refusal {
 /// One GET with its price, which a refused request does not pay.
 fn serve_one(tenant: &mut Tenant, ask: &Ask) -> (Result<Reply, Refusal>, u32) {
     let units = resource_units(ask);
-    let result = tenant
-        .service
-        .weather_fault(ask)
-        .and_then(|()| tenant.service.charge(ask, units))
-        .and_then(|()| tenant.service.route(&tenant.directory, ask));
+    let result = tenant.service.weather_fault(ask).and_then(|()| tenant.service.charge(ask, units)).and_then(|()| {
+        let world = World {
+            directory: &tenant.directory,
+            report: &tenant.report,
+            audit_days: tenant.service.rights.audit_days(),
+            epoch: tenant.service.epoch,
+        };
+        tenant.service.answer(&world, ask)
+    });
     let units = if result.is_ok() { units } else { 0 };
     (result, units)
 }

@@ -2,17 +2,15 @@
 //!
 //! Must never know: how bytes reach the wire, or how the tenant came to be what it is.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::delta::{Feed, delta};
 use super::dice::Dice;
-use super::directory::{Directory, Relation};
 use super::exchange::{Ask, Refusal, Reply};
-use super::reads::{self, List};
-use super::schema::Collection;
+use super::lens::Refused;
+use super::permissions::Rights;
+use super::reads::Desk;
+use super::routes::{World, route};
 use super::token;
 use super::weather::Weather;
 
@@ -24,8 +22,9 @@ pub(super) struct Service {
     pub tenant_id: String,
     pub client_id: String,
     pub client_secret: String,
-    /// Application permissions that have been consented to.
-    pub permissions: BTreeSet<String>,
+    pub rights: Rights,
+    /// Properties that the service does not know, on request of a test.
+    pub refused: Refused,
     pub weather: Weather,
     /// Chance of the weather and of ids, apart from the chance of the tenant's life.
     pub dice: Dice,
@@ -39,13 +38,14 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub fn new(seed: u64, weather: Weather, permissions: BTreeSet<String>) -> Self {
+    pub fn new(seed: u64, weather: Weather, rights: Rights) -> Self {
         let mut ids = Dice::new(seed, 1);
         Self {
             tenant_id: ids.guid(),
             client_id: ids.guid(),
             client_secret: hex::encode(ids.bytes::<20>()),
-            permissions,
+            rights,
+            refused: Refused::new(),
             weather,
             key: ids.bytes(),
             dice: Dice::new(seed, 2),
@@ -82,7 +82,7 @@ impl Service {
         let claims = json!({
             "aud": base, "iss": format!("{base}/{tenant}/"), "iat": issued, "nbf": issued,
             "exp": issued + TOKEN_SECONDS, "appid": self.client_id, "idtyp": "app", "tid": self.tenant_id,
-            "roles": self.permissions, "ver": "1.0", "uti": hex::encode(self.dice.bytes::<8>()),
+            "roles": self.rights.permissions, "ver": "1.0", "uti": hex::encode(self.dice.bytes::<8>()),
         });
         let token = token::access_token(&self.key, &claims);
         let body = json!({
@@ -183,177 +183,11 @@ impl Service {
     }
 
     /// Answers a request that has passed authentication and weather.
-    pub fn route(&mut self, directory: &Directory, ask: &Ask) -> Result<Reply, Refusal> {
-        use Collection as C;
-        let segments: Vec<&str> = ask.segments.iter().map(String::as_str).collect();
-        self.permit(&segments)?;
-        let key = self.key;
-        let page = |list: List| reads::page(directory, &key, ask, &list);
-        match segments.as_slice() {
-            [set, rest @ ..] if main_collection(set).is_some() => {
-                let (collection, set) = main_collection(set).expect("the guard has seen it");
-                match rest {
-                    [] => page(reads::all(directory, collection, set)),
-                    ["$count"] if collection != C::Oauth2PermissionGrant => reads::count(directory, ask, collection),
-                    ["delta" | "delta()" | "microsoft.graph.delta" | "microsoft.graph.delta()"] => {
-                        let (weather, epoch) = (self.weather, self.epoch);
-                        let mut feed = Feed { directory, weather, dice: &mut self.dice, key, epoch };
-                        delta(&mut feed, ask, collection, set)
-                    }
-                    [id] => reads::single(directory, ask, collection, set, id),
-                    [id, link] => self.related(directory, ask, (collection, set), id, link),
-                    [_, _, segment, ..] => Err(Refusal::unknown(segment)),
-                }
-            }
-            ["identity", "conditionalAccess", "policies"] => page(policies(directory, &ask.version)),
-            path if plain_collection(path).is_some() => {
-                let (collection, set) = plain_collection(path).expect("the guard has seen it");
-                page(reads::all(directory, collection, set))
-            }
-            [path @ .., id] if plain_collection(path).is_some() => {
-                let (collection, set) = plain_collection(path).expect("the guard has seen it");
-                if collection == C::ConditionalAccessPolicy && is_beta_only(directory, &ask.version, id) {
-                    return Err(Refusal::missing(id));
-                }
-                reads::single(directory, ask, collection, set, id)
-            }
-            ["directory", "deletedItems"] => Err(Refusal::bad("Resource type must be specified.")),
-            ["directory", "deletedItems", cast] => match deleted_collection(cast) {
-                Some((Some(collection), set)) => page(reads::bin(directory, collection, set)),
-                Some((None, set)) => page(List { set: set.into(), collection: None, places: Vec::new() }),
-                None => Err(Refusal::bad(format!("Resource type '{cast}' is not supported in deletedItems."))),
-            },
-            [] => Err(Refusal::unknown("")),
-            [.., last] => Err(Refusal::unknown(last)),
-        }
+    pub fn answer(&mut self, world: &World<'_>, ask: &Ask) -> Result<Reply, Refusal> {
+        self.rights.permit(ask)?;
+        let mut desk = Desk { key: self.key, weather: self.weather, dice: &mut self.dice, refused: &self.refused };
+        route(world, &mut desk, ask)
     }
-
-    /// Links and dependents of one object.
-    fn related(
-        &self,
-        directory: &Directory,
-        ask: &Ask,
-        of: (Collection, &str),
-        id: &str,
-        link: &str,
-    ) -> Result<Reply, Refusal> {
-        use Collection as C;
-        let (collection, set) = of;
-        let place = reads::live(directory, collection, id)?;
-        let list = match (collection, link) {
-            (C::User, "manager") => return reads::manager(directory, ask, id),
-            (C::Group, "members") => reads::linked(directory, place, Relation::Members),
-            (C::Group | C::Application | C::ServicePrincipal, "owners") => {
-                reads::linked(directory, place, Relation::Owners)
-            }
-            (C::Application, "federatedIdentityCredentials") => List {
-                set: format!("{set}('{id}')/federatedIdentityCredentials"),
-                collection: Some(C::FederatedIdentityCredential),
-                places: directory.linked(place, Relation::FederatedIdentityCredentials).collect(),
-            },
-            (C::User | C::Group | C::ServicePrincipal, "appRoleAssignments") => {
-                let set = format!("{set}('{id}')/appRoleAssignments");
-                reads::with_property(directory, C::AppRoleAssignment, set, "principalId", place)
-            }
-            (C::ServicePrincipal, "appRoleAssignedTo") => {
-                let set = format!("{set}('{id}')/appRoleAssignedTo");
-                reads::with_property(directory, C::AppRoleAssignment, set, "resourceId", place)
-            }
-            _ => return Err(Refusal::unknown(link)),
-        };
-        reads::page(directory, &self.key, ask, &list)
-    }
-
-    /// Refuses what none of the consented permissions allows. The least privileged application permission of each page
-    /// is asked for by name: broader ones that would do in Entra do not count here, so that a collector has to name
-    /// what it needs.
-    fn permit(&self, segments: &[&str]) -> Result<(), Refusal> {
-        let needed: &[&str] = match segments {
-            ["users" | "groups", _, "appRoleAssignments"] | ["oauth2PermissionGrants", ..] => &["Directory.Read.All"],
-            ["users", ..] => &["User.Read.All"],
-            ["groups", ..] => &["Group.Read.All", "GroupMember.Read.All"],
-            ["applications" | "servicePrincipals", ..] => &["Application.Read.All"],
-            ["roleManagement", ..] => &["RoleManagement.Read.Directory"],
-            ["identity", ..] => &["Policy.Read.All"],
-            ["organization", ..] => &["Organization.Read.All"],
-            ["domains", ..] => &["Domain.Read.All"],
-            ["directory", "deletedItems", cast] => match cast.trim_start_matches("microsoft.graph.") {
-                "user" => &["User.Read.All"],
-                "group" => &["Group.Read.All"],
-                "administrativeUnit" => &["AdministrativeUnit.Read.All"],
-                _ => &["Application.Read.All"],
-            },
-            _ => return Ok(()),
-        };
-        if needed.iter().any(|permission| self.permissions.contains(*permission)) {
-            return Ok(());
-        }
-        Err(Refusal::new(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."))
-    }
-}
-
-/// The collections at the root of Graph, with their canonical name.
-fn main_collection(set: &str) -> Option<(Collection, &'static str)> {
-    Some(match set {
-        "users" => (Collection::User, "users"),
-        "groups" => (Collection::Group, "groups"),
-        "applications" => (Collection::Application, "applications"),
-        "servicePrincipals" => (Collection::ServicePrincipal, "servicePrincipals"),
-        "oauth2PermissionGrants" => (Collection::Oauth2PermissionGrant, "oauth2PermissionGrants"),
-        _ => return None,
-    })
-}
-
-/// The collections without delta and links, by path, with the name that their context has.
-fn plain_collection(path: &[&str]) -> Option<(Collection, &'static str)> {
-    Some(match path {
-        ["roleManagement", "directory", "roleDefinitions"] => {
-            (Collection::RoleDefinition, "roleManagement/directory/roleDefinitions")
-        }
-        ["roleManagement", "directory", "roleAssignments"] => {
-            (Collection::RoleAssignment, "roleManagement/directory/roleAssignments")
-        }
-        ["identity", "conditionalAccess", "policies"] => {
-            (Collection::ConditionalAccessPolicy, "identity/conditionalAccess/policies")
-        }
-        ["identity", "conditionalAccess", "namedLocations"] => {
-            (Collection::NamedLocation, "identity/conditionalAccess/namedLocations")
-        }
-        ["organization"] => (Collection::Organization, "organization"),
-        ["domains"] => (Collection::Domain, "domains"),
-        _ => return None,
-    })
-}
-
-/// The type cast of deletedItems. Administrative units can be asked for, but this tenant has none.
-fn deleted_collection(cast: &str) -> Option<(Option<Collection>, &'static str)> {
-    Some(match cast.strip_prefix("microsoft.graph.")? {
-        "user" => (Some(Collection::User), "users"),
-        "group" => (Some(Collection::Group), "groups"),
-        "application" => (Some(Collection::Application), "applications"),
-        "servicePrincipal" => (Some(Collection::ServicePrincipal), "servicePrincipals"),
-        "administrativeUnit" => (None, "administrativeUnits"),
-        _ => return None,
-    })
-}
-
-/// v1.0 leaves out policies that use a condition known only to beta (reported by users of export tools).
-fn policies(directory: &Directory, version: &str) -> List {
-    let mut list = reads::all(directory, Collection::ConditionalAccessPolicy, "identity/conditionalAccess/policies");
-    if version == "v1.0" {
-        list.places.retain(|place| !uses_beta_condition(&directory.entries[*place].value["conditions"]));
-    }
-    list
-}
-
-/// Whether a policy cannot be seen by a request to `version`.
-fn is_beta_only(directory: &Directory, version: &str, id: &str) -> bool {
-    version == "v1.0" && uses_beta_condition(directory.property(id, "conditions"))
-}
-
-/// Conditions that no type of v1.0 has.
-fn uses_beta_condition(conditions: &Value) -> bool {
-    !conditions["agentIdRiskLevels"].is_null() || !conditions["globalSecureAccess"].is_null()
 }
 
 /// What a request costs ("Microsoft Graph service-specific throttling limits", resource units of the identity service).
@@ -362,10 +196,13 @@ pub(super) fn resource_units(ask: &Ask) -> u32 {
     let base: u32 = match segments.as_slice() {
         ["groups", _, "members"] => 3,
         ["users" | "applications" | "oauth2PermissionGrants"] => 2,
+        ["users" | "applications", cast] if cast.starts_with("microsoft.graph.agent") => 2,
         ["servicePrincipals", _, "appRoleAssignments"] => 2,
+        ["subscribedSkus"] => 3,
         _ => 1,
     };
     let selected = u32::from(ask.option("$select").is_some());
+    let base = base + u32::from(ask.option("$expand").is_some());
     let small = u32::from(ask.option("$top").and_then(|top| top.parse::<u32>().ok()).is_some_and(|top| top < 20));
     base.saturating_sub(selected + small).max(1)
 }

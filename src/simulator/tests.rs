@@ -3,8 +3,11 @@
 //! Must never know: our Graph client. What it gets wrong must not be forgiven here.
 
 mod delta;
+mod directory;
+mod events;
 mod reads;
 mod service;
+mod surfaces;
 
 use std::collections::BTreeMap;
 

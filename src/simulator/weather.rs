@@ -28,6 +28,10 @@ pub struct Weather {
     pub duplicated: f64,
     /// A delta page is empty although more follow.
     pub empty_page: f64,
+    /// The objects of a page come in another order.
+    pub reordered: f64,
+    /// A page of a list shows objects of the page before again.
+    pub repeated: f64,
     /// Conditional Access answers one request a second for the whole tenant and 429 without `Retry-After` beyond that
     /// (Microsoft: "Microsoft Graph service-specific throttling limits").
     pub conditional_access_limit: bool,
@@ -50,6 +54,8 @@ impl Weather {
             replayed: 0.0,
             duplicated: 0.0,
             empty_page: 0.0,
+            reordered: 0.0,
+            repeated: 0.0,
             conditional_access_limit: false,
             resource_units_per_10s: None,
         }
@@ -69,6 +75,8 @@ impl Weather {
             replayed: 0.05,
             duplicated: 0.05,
             empty_page: 0.02,
+            reordered: 0.0,
+            repeated: 0.0,
             conditional_access_limit: true,
             resource_units_per_10s: None,
         }
@@ -88,6 +96,8 @@ impl Weather {
             replayed: 0.3,
             duplicated: 0.3,
             empty_page: 0.2,
+            reordered: 0.0,
+            repeated: 0.0,
             conditional_access_limit: true,
             resource_units_per_10s: Some(8000),
         }
