@@ -95,6 +95,7 @@ pub const OPTIONS: &[Opt] = &[
     collection("domain"),
     collection("deletedItems"),
     limit("in_flight", "8"),
+    limit("units_per_10s", "1750"),
     limit("tries", "8"),
     limit("page_bytes", "67108864"),
     limit("pages", "200000"),
