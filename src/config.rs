@@ -404,6 +404,7 @@ fn read_limits(settings: &Settings) -> Result<graph::Limits, ConfigError> {
     let seconds = |name: &str| within(name, 1, 86_400).map(Duration::from_secs);
     Ok(graph::Limits {
         in_flight: within("in_flight", 1, 64)? as usize,
+        units_per_10s: within("units_per_10s", 20, 1_000_000)?,
         tries: within("tries", 1, 100)? as u32,
         page_bytes: within("page_bytes", 1 << 16, MAX_PAGE_BYTES as u64)? as usize,
         pages: within("pages", 1, 10_000_000)?,

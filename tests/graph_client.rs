@@ -420,6 +420,72 @@ async fn conditional_access_is_asked_once_a_second() {
 }
 
 #[tokio::test]
+async fn reports_are_asked_five_times_in_ten_seconds_and_hold_nobody_up() {
+    let server = Server::new(|_, before| match before {
+        0 => Reply::error(429, "TooManyRequests").with("retry-after", "30"),
+        _ => Reply::json(200, EMPTY),
+    })
+    .await;
+    let clock = clock();
+    let reader = server.reader(&clock);
+    let request = Request::new("/v1.0/reports/authenticationMethods/userRegistrationDetails").bucket(Bucket::Reports);
+    for _ in 0..6 {
+        reader.get(&request).await.unwrap();
+    }
+    assert_eq!(elapsed(&clock), 30.0 + 2.0 * 5.0);
+
+    let server = Server::new(|seen, before| match (seen.target.contains("reports"), before) {
+        (true, _) => Reply::error(429, "TooManyRequests").with("retry-after", "30"),
+        (false, _) => Reply::json(200, EMPTY),
+    })
+    .await;
+    let clock = scripted::clock();
+    let reader = limited(&server, &clock, Limits { tries: 1, ..Limits::default() });
+    reader.get(&request).await.unwrap_err();
+    reader.get(&users()).await.unwrap();
+    assert_eq!(elapsed(&clock), 0.0);
+}
+
+#[tokio::test]
+async fn units_are_spent_evenly_as_graph_counts_them() {
+    let server = Server::new(|_, _| Reply::json(200, EMPTY).with("x-ms-resource-unit", "5")).await;
+    let clock = clock();
+    let reader = limited(&server, &clock, Limits { units_per_10s: 100, ..Limits::default() });
+    for _ in 0..20 {
+        reader.get(&users()).await.unwrap();
+    }
+    assert_eq!(elapsed(&clock), 0.0, "a whole window at once");
+    for _ in 0..200 {
+        reader.get(&users()).await.unwrap();
+    }
+    assert!((97.0..103.0).contains(&elapsed(&clock)), "{}", elapsed(&clock));
+    let deadline = clock.now() + jiff::SignedDuration::from_secs(3);
+    let late = reader.until(deadline);
+    let request = users();
+    let read = futures_util::future::join_all((0..20).map(|_| late.get(&request))).await;
+    assert!(read.iter().any(Result::is_ok));
+    assert!(matches!(read.last(), Some(Err(Error::TimeLimit))));
+    assert!(clock.now() <= deadline);
+}
+
+#[tokio::test]
+async fn who_is_told_that_the_window_is_full_stops_until_it_is_over() {
+    let server = Server::new(|_, before| match before {
+        0 => Reply::json(200, EMPTY).with("x-ms-throttle-limit-percentage", "1.2"),
+        _ => Reply::json(200, EMPTY),
+    })
+    .await;
+    let clock = clock();
+    let reader = server.reader(&clock);
+    reader.get(&users()).await.unwrap();
+    // Another limit, which has nothing to do with units.
+    reader.get(&Request::new("/v1.0/identity").bucket(Bucket::ConditionalAccess)).await.unwrap();
+    assert_eq!(elapsed(&clock), 0.0);
+    reader.get(&users()).await.unwrap();
+    assert_eq!(elapsed(&clock), 10.0);
+}
+
+#[tokio::test]
 async fn the_largest_skew_is_remembered_with_its_sign() {
     let server = Server::new(|_, before| {
         let date = ["Sat, 01 Aug 2026 00:00:01 GMT", "Fri, 31 Jul 2026 23:50:00 GMT", "Sat, 01 Aug 2026 00:05:00 GMT"];

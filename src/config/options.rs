@@ -131,6 +131,7 @@ pub const OPTIONS: &[Opt] = &[
     hours("userRegistrationDetails_hours"),
     row("collections", "directoryAudit_overlap_hours", Kind::Number, Some("12")),
     limit("in_flight", "8"),
+    limit("units_per_10s", "1750"),
     limit("tries", "8"),
     limit("page_bytes", "67108864"),
     limit("pages", "200000"),

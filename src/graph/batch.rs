@@ -44,6 +44,7 @@ struct Part<'a> {
 pub struct Envelope {
     text: String,
     parts: u64,
+    units: u64,
 }
 
 impl Envelope {
@@ -60,7 +61,8 @@ impl Envelope {
         }
         text.extend_from_slice(b"]}");
         let text = String::from_utf8(text).expect("made of strings");
-        Envelope { text, parts: parts.len() as u64 }
+        let units = parts.iter().map(|part| estimate(&part.path)).sum();
+        Envelope { text, parts: parts.len() as u64, units }
     }
 
     /// The body.
@@ -71,6 +73,11 @@ impl Envelope {
     /// How many parts it has.
     pub fn parts(&self) -> u64 {
         self.parts
+    }
+
+    /// Resource units that the parts will cost, estimated.
+    pub fn units(&self) -> u64 {
+        self.units
     }
 }
 
@@ -278,9 +285,10 @@ impl Reader {
                 .and_then(|after| retry_after(after, response.date.as_deref(), now));
             let success = response.status == 200;
             // What was refused costs nothing, by one measurement.
-            let units = response.header_units.unwrap_or(if success { estimate(&part.path) } else { 0 });
-            response.units = units;
-            self.meter.charged(units);
+            let estimated = estimate(&part.path);
+            response.units = response.charge.units.unwrap_or(if success { estimated } else { 0 });
+            self.meter.charged(response.units);
+            self.shared.budget.learn(now, estimated, response.charge);
             response.body = found.body.as_ref().map(body_bytes).unwrap_or_default();
             if !success {
                 return Answer::Refused(response);

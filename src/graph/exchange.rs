@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 
 use super::address::{has_token, host_of, path_and_query};
 use super::batch::Envelope;
+use super::budget::{Charge, estimate};
 use super::classify::{Asked, ErrorBody, classify, safe_code};
 use super::error::{Error, Refusal};
 use super::pace::{Tries, parse_date, retry_after};
@@ -127,10 +128,14 @@ impl Reader {
         token: Option<Token>,
     ) -> Result<Response, Failed> {
         let shared = &*self.shared;
-        if request.bucket.shares_units()
-            && let Some(wait) = shared.hold.wait(shared.clock.now(), shared.limits.longest_wait)
-        {
-            self.sleep(wait).await.map_err(Failed::finally)?;
+        let estimated = envelope.map_or_else(|| estimate(&request.address), Envelope::units);
+        if request.bucket.shares_units() {
+            if let Some(wait) = shared.hold.wait(shared.clock.now(), shared.limits.longest_wait) {
+                self.sleep(wait).await.map_err(Failed::finally)?;
+            }
+            while let Some(wait) = shared.budget.spend(shared.clock.now(), estimated) {
+                self.sleep(wait).await.map_err(Failed::finally)?;
+            }
         }
         // The token is had before the turn is taken: asking for one may take a while.
         let token = match token {
@@ -156,6 +161,11 @@ impl Reader {
         drop(turn);
         let mut response = answer?;
         response.generation = token.generation;
+        if request.bucket.shares_units() {
+            // The parts of a batch that was answered have prices of their own.
+            let units = response.charge.units.filter(|_| envelope.is_none());
+            shared.budget.learn(shared.clock.now(), estimated, Charge { units, ..response.charge });
+        }
         judge(request, has_token(url), tries, response)
     }
 

@@ -80,6 +80,9 @@ pub enum Credential {
 pub struct Limits {
     /// Requests at a time, all collections together.
     pub in_flight: usize,
+    /// Resource units per 10 seconds that all requests together may spend while nobody complains. Two windows of ours may
+    /// fall into one of Graph's, which therefore should allow twice as many.
+    pub units_per_10s: u64,
     /// Tries of one request, the first included.
     pub tries: u32,
     /// Bytes of one body after transport decoding; at most [`MAX_PAGE_BYTES`].
@@ -98,6 +101,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             in_flight: 8,
+            // Half of what Graph allows the smallest tenants (3,500; learn, graph/throttling-limits).
+            units_per_10s: 1750,
             tries: 8,
             page_bytes: MAX_PAGE_BYTES,
             pages: 200_000,

@@ -10,6 +10,7 @@ use reqwest::{Url, redirect};
 use tokio::sync::Semaphore;
 
 use super::address::{has_dots, is_loopback, joined, origin};
+use super::budget::Budget;
 use super::error::Error;
 use super::meter::Meter;
 use super::options::{Limits, MAX_PAGE_BYTES, Options};
@@ -39,6 +40,7 @@ pub struct Shared {
     pub(super) tokens: Tokens,
     pub(super) limits: Limits,
     pub(super) in_flight: Semaphore,
+    pub(super) budget: Budget,
     pub(super) conditional_access: Pace,
     pub(super) key_credentials: Pace,
     pub(super) reports: Pace,
@@ -66,6 +68,7 @@ impl Reader {
         let tokens = Tokens::new(http.clone(), clock.clone(), endpoint, scope, options.credential, limits.clone());
         let shared = Shared {
             http,
+            budget: Budget::new(limits.units_per_10s, clock.now()),
             clock,
             graph,
             tokens,
@@ -219,6 +222,9 @@ fn checked(limits: Limits) -> Result<Limits, Error> {
     }
     if limits.in_flight == 0 || limits.in_flight > 256 {
         return wrong("limits.in_flight", "expected 1 to 256");
+    }
+    if !(20..=1_000_000).contains(&limits.units_per_10s) {
+        return wrong("limits.units_per_10s", "expected 20 to 1000000");
     }
     if limits.tries == 0 || limits.pages == 0 || limits.request_timeout.is_zero() {
         return wrong("limits", "tries, pages and request_timeout must be at least 1");

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::budget::Charge;
 use super::receipt::{Receipt, cut_tokens};
 use crate::canonical::Key;
 use crate::hash::Hash;
@@ -27,7 +28,7 @@ pub struct Response {
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
     pub(super) header_retry_after: Option<String>,
-    pub(super) header_units: Option<u64>,
+    pub(super) charge: Charge,
     pub(super) challenge: Option<String>,
     /// The body of an error broke off: what it would have said isn't known.
     pub(super) cut: bool,
@@ -40,16 +41,17 @@ impl Response {
         let header = |name| received.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // One challenge a header line; the one with claims is what matters.
         let challenges = received.headers().get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok());
-        let units = header("x-ms-resource-unit").and_then(|units| units_of(&units));
+        let status = received.status().as_u16();
+        let charge = charge(status, header("x-ms-resource-unit"), header("x-ms-throttle-limit-percentage"));
         Response {
-            status: received.status().as_u16(),
+            status,
             path_and_query,
             body: Vec::new(),
             request_id: header("request-id"),
             date: header("date"),
             content_type: header("content-type").unwrap_or_default(),
-            units: units.unwrap_or(0),
-            header_units: units,
+            units: charge.units.unwrap_or(0),
+            charge,
             retry_after: None,
             header_retry_after: header("retry-after"),
             challenge: challenges.filter(|challenge| challenge.contains("claims=")).map(str::to_owned).next(),
@@ -62,7 +64,7 @@ impl Response {
     /// no date of their own (learn, graph/json-batching): Microsoft finds them by those of the answer that they came in.
     pub(super) fn of_part(status: u16, headers: &[(String, String)], outer: &Response) -> Response {
         let header = |name| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let units = header("x-ms-resource-unit").and_then(|units| units_of(&units));
+        let charge = charge(status, header("x-ms-resource-unit"), header("x-ms-throttle-limit-percentage"));
         Response {
             status,
             path_and_query: String::new(),
@@ -70,8 +72,8 @@ impl Response {
             request_id: header("request-id").or_else(|| outer.request_id.clone()),
             date: header("date").or_else(|| outer.date.clone()),
             content_type: header("content-type").unwrap_or_default(),
-            units: units.unwrap_or(0),
-            header_units: units,
+            units: charge.units.unwrap_or(0),
+            charge,
             retry_after: None,
             header_retry_after: header("retry-after"),
             challenge: header("www-authenticate").filter(|challenge| challenge.contains("claims=")),
@@ -96,9 +98,13 @@ impl Response {
     }
 }
 
-/// Units, as far as they make sense: sums of them must not overflow.
-fn units_of(text: &str) -> Option<u64> {
-    text.trim().parse::<u32>().ok().map(u64::from)
+/// What the headers say of throttling, as far as it makes sense: sums of units must not overflow.
+fn charge(status: u16, units: Option<String>, percentage: Option<String>) -> Charge {
+    Charge {
+        throttled: status == 429,
+        units: units.and_then(|units| units.trim().parse::<u32>().ok()).map(u64::from),
+        percentage: percentage.and_then(|percentage| percentage.trim().parse().ok()),
+    }
 }
 
 impl std::fmt::Debug for Response {
