@@ -188,7 +188,7 @@ fn account(item: &Value, recipe: &Recipe, feed: bool, sightings: &mut Vec<Sighti
         if matches!(content, Content::Canonical(_)) {
             account_facets(collection, &key, expected.as_object_mut().unwrap(), sightings, what);
         }
-        assert!(!partial || feed || collection.name != "user", "{what}");
+        assert!(!partial || feed || collection.types.len() > 1, "{what}");
         let bytes = match &content {
             Content::Canonical(bytes) => bytes,
             // The documentation shortens some bodies by their id: those are kept as they are, links and all.
@@ -329,6 +329,10 @@ async fn published_lists_of_links_give_every_target() {
 /// What the description doesn't have, and who says that it is there all the same.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("/beta/users/p/authentication/requirements", "no beta description was published; learn, authentication-get, beta"),
+    (
+        "/v1.0/applications/p/microsoft.graph.agentIdentityBlueprint/inheritablePermissions",
+        "learn, agentidentityblueprint-list-inheritablepermissions",
+    ),
     ("/v1.0/auditLogs/directoryAudits", "learn, directoryaudit-list"),
     ("/v1.0/domains/x/federationConfiguration", "learn, domain-list-federationconfiguration"),
     ("/v1.0/policies/roleManagementPolicies/x/rules", "learn, unifiedrolemanagementpolicy-list-rules"),
@@ -563,6 +567,7 @@ const NOT_IN_THE_TABLE: &[&str] = &[
     "unifiedRoleManagementPolicyAssignment",
     "scopedRoleMembership",
     "subscribedSku",
+    "inheritablePermission",
 ];
 
 #[test]

@@ -106,7 +106,8 @@ impl Gatherer<'_> {
             return Ok(());
         }
         let row = rows::text(name, Part::Objects);
-        let due = self.due(&Sweep { collection: parent, row, kinds: &[], many: true })?;
+        let collect::How::Per { kinds, many, .. } = recipe.how else { return Ok(()) };
+        let due = self.due(&Sweep { collection: parent, row, kinds, many })?;
         let outcome = match due.sources.is_empty() {
             true => None,
             false => {

@@ -76,6 +76,18 @@ pub(super) const APPLICATION: Recipe = Recipe {
     ..Recipe::listed("application", &[], "Application.Read.All")
 };
 
+/// What the agents of a blueprint inherit from it (agentidentityblueprint-list-inheritablepermissions): one object for each
+/// blueprint, with all of it.
+pub(super) const INHERITABLE_PERMISSION: Recipe = Recipe {
+    how: How::Per {
+        parent: "application",
+        path: "/v1.0/applications/{id}/microsoft.graph.agentIdentityBlueprint/inheritablePermissions",
+        kinds: &["agentIdentityBlueprint"],
+        many: false,
+    },
+    ..Recipe::listed("inheritablePermission", &[], "AgentIdentityBlueprint.Read.All")
+};
+
 /// Federated credentials: no list over the tenant, no feed (learn, application-list-federatedidentitycredentials).
 pub(super) const FEDERATED_IDENTITY_CREDENTIAL: Recipe = Recipe {
     how: How::Under {

@@ -75,6 +75,7 @@ pub static COLLECTIONS: &[Recipe] = &[
     user::USER_REGISTRATION_DETAILS,
     roles::SCOPED_ROLE_MEMBERSHIP,
     application::FEDERATED_IDENTITY_CREDENTIAL,
+    application::INHERITABLE_PERMISSION,
     service_principal::APP_ROLE_ASSIGNMENT,
     user::STRONG_AUTHENTICATION_REQUIREMENTS,
 ];

@@ -59,6 +59,10 @@ pub enum How {
         parent: &'static str,
         /// The address, with `{id}` for the parent's id.
         path: &'static str,
+        /// The parent's subtypes that have it; empty where every object has it.
+        kinds: &'static [&'static str],
+        /// Whether there may be as many as people, as [`RelationRead::many`].
+        many: bool,
     },
     /// From a list of what happened since a time.
     Events {

@@ -2,7 +2,7 @@
 //!
 //! Must never know: how another collection is read.
 
-use super::recipe::{FacetRead, Feed, How, List, Recipe, RelationRead};
+use super::recipe::{FacetRead, Feed, How, List, Part, Recipe, RelationRead};
 use crate::graph::Bucket;
 
 /// Every property of a user that the directory itself keeps. Most come only when selected (learn, resources/user).
@@ -85,11 +85,21 @@ pub(super) const GUARDED: &[&str] = &["customSecurityAttributes", "employeeLeave
 
 /// Users. The feed tracks the manager when it is selected; `$top`, `$expand` and `$orderby` aren't supported there
 /// (learn, graph/delta-query-overview). Sign-in activity is a facet: with it in `$select` a page holds 500 at most
-/// (user: list), and it moves without anything having been changed.
+/// (user: list), and it moves without anything having been changed. identityParentId is a property of user in the
+/// metadata and of agentUser on its page: where the plain list refuses it, the agents' own list gives it.
 pub(super) const USER: Recipe = Recipe {
     how: How::Lists {
         feed: Some(Feed { path: "/v1.0/users/delta", select: SELECT, guarded: GUARDED }),
-        lists: &[List { top: Some(999), select: SELECT, guarded: GUARDED, ..List::plain("/v1.0/users") }],
+        lists: &[
+            List { top: Some(999), select: SELECT, guarded: GUARDED, ..List::plain("/v1.0/users") },
+            List {
+                part: Part::Subtype("agentUser"),
+                top: Some(999),
+                select: SELECT,
+                guarded: GUARDED,
+                ..List::plain("/v1.0/users/microsoft.graph.agentUser")
+            },
+        ],
         count: Some("/v1.0/users/$count"),
     },
     relations: &[
@@ -113,7 +123,7 @@ pub(super) const USER: Recipe = Recipe {
 /// The state of per-user multifactor authentication. Beta only, no list over the tenant (learn,
 /// authentication-get, beta): one request a user, so that it is read in turns.
 pub(super) const STRONG_AUTHENTICATION_REQUIREMENTS: Recipe = Recipe {
-    how: How::Per { parent: "user", path: "/beta/users/{id}/authentication/requirements" },
+    how: How::Per { parent: "user", path: "/beta/users/{id}/authentication/requirements", kinds: &[], many: true },
     ..Recipe::listed("strongAuthenticationRequirements", &[], "Policy.Read.All")
 };
 

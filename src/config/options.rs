@@ -89,6 +89,7 @@ pub const OPTIONS: &[Opt] = &[
     collection("application"),
     collection("servicePrincipal"),
     collection("federatedIdentityCredential"),
+    collection("inheritablePermission"),
     collection("appRoleAssignment"),
     collection("oauth2PermissionGrant"),
     collection("unifiedRoleDefinition"),

@@ -91,6 +91,7 @@ pub const COLLECTIONS: &[Collection] = &[
         ..plain("servicePrincipal", &["servicePrincipal", "agentIdentity", "agentIdentityBlueprintPrincipal"])
     },
     plain("federatedIdentityCredential", &["federatedIdentityCredential"]),
+    plain("inheritablePermission", &["inheritablePermission"]),
     plain("appRoleAssignment", &["appRoleAssignment"]),
     plain("oauth2PermissionGrant", &["oAuth2PermissionGrant", "oauth2PermissionGrant"]),
     plain("unifiedRoleDefinition", &["unifiedRoleDefinition"]),
