@@ -9,15 +9,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use crate::graph::{self, Cloud, MAX_PAGE_BYTES};
 use crate::model;
 
+mod credential;
 mod cron;
 mod options;
 mod read;
 
+use credential::Surroundings;
+pub use credential::{Credential, SecretPlace};
 pub use options::{Kind, OPTIONS, Opt};
 use read::Settings;
 
@@ -112,6 +113,12 @@ pub enum ConfigError {
         /// The variable.
         name: String,
     },
+    /// Nobody says where the assertion is.
+    #[error(
+        "credential.assertion_file is not given, and the environment names none (AZURE_FEDERATED_TOKEN_FILE; in a GitHub \
+         job with the permission id-token: write, ACTIONS_ID_TOKEN_REQUEST_URL)"
+    )]
+    NoAssertion,
 }
 
 fn list(places: &[PathBuf]) -> String {
@@ -129,15 +136,6 @@ pub struct Tenant {
     pub graph_url: Option<String>,
     /// The login service's origin, where it isn't the cloud's.
     pub login_url: Option<String>,
-}
-
-/// Where the client secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretPlace {
-    /// In a file.
-    File(PathBuf),
-    /// In a variable of the environment.
-    Variable(String),
 }
 
 /// When the service captures.
@@ -158,10 +156,10 @@ pub struct Config {
     pub path: PathBuf,
     /// The tenant.
     pub tenant: Tenant,
-    /// The application's id.
+    /// The application's id; empty for the identity of the machine.
     pub client_id: String,
-    /// Where its secret is.
-    pub secret: SecretPlace,
+    /// How to sign in.
+    pub credential: Credential,
     /// The directory of the archive.
     pub store_path: PathBuf,
     /// The directory of the index.
@@ -180,7 +178,7 @@ pub struct Config {
     pub limits: graph::Limits,
     /// How captures are done.
     pub capture: crate::capture::Options,
-    secret_text: Option<String>,
+    surroundings: Surroundings,
 }
 
 impl Config {
@@ -214,19 +212,14 @@ impl Config {
     pub fn parse(path: &Path, text: &str, variables: &[(String, String)]) -> Result<Config, ConfigError> {
         let settings = Settings::read(path, text, variables)?;
         let (tenant, limits) = (read_tenant(&settings)?, read_limits(&settings)?);
-        let secret = read_credential(&settings)?;
+        let credential = Credential::read(&settings)?;
         settings.one_of("store.kind", &["filesystem"], &["azure"], "\"filesystem\" is")?;
-        let secret_text = match &secret {
-            SecretPlace::Variable(name) => {
-                variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
-            }
-            SecretPlace::File(_) => None,
-        };
         Ok(Config {
             path: path.to_owned(),
             tenant,
-            client_id: settings.required("credential.client_id", "the application (client) id")?,
-            secret,
+            surroundings: Surroundings::of(&credential, variables),
+            client_id: settings.text("credential.client_id"),
+            credential,
             store_path: settings.path("store.path"),
             index_path: settings.path("index.path"),
             state_path: settings.path("state.path"),
@@ -236,32 +229,20 @@ impl Config {
             listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
             capture: read_capture(&settings)?,
             limits,
-            secret_text,
         })
     }
 
-    /// What a client of Graph is built from. Reads the secret, which is why nothing else asks for it.
+    /// What a client of Graph is built from. Reads a client secret, which is why nothing else asks for it.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`] or [`ConfigError::NoSecret`].
+    /// [`ConfigError::Unreadable`], [`ConfigError::NoSecret`] or [`ConfigError::NoAssertion`].
     pub fn graph(&self) -> Result<graph::Options, ConfigError> {
-        let secret = match &self.secret {
-            SecretPlace::File(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?,
-            SecretPlace::Variable(name) => {
-                self.secret_text.clone().ok_or_else(|| ConfigError::NoSecret { name: name.clone() })?
-            }
-        };
-        let credential = graph::Credential::ClientSecret {
-            client_id: self.client_id.clone(),
-            secret: SecretString::from(secret.trim().to_owned()),
-        };
         Ok(graph::Options {
             tenant: self.tenant.id.clone(),
             cloud: self.tenant.cloud,
             graph_url: self.tenant.graph_url.clone(),
             login_url: self.tenant.login_url.clone(),
-            credential,
+            credential: self.credential.resolve(&self.surroundings)?,
             limits: self.limits.clone(),
         })
     }
@@ -290,25 +271,6 @@ fn read_tenant(settings: &Settings) -> Result<Tenant, ConfigError> {
         }
     }
     Ok(Tenant { id: id.to_ascii_lowercase(), cloud, graph_url, login_url })
-}
-
-fn read_credential(settings: &Settings) -> Result<SecretPlace, ConfigError> {
-    let later = ["client_certificate", "workload_identity", "managed_identity"];
-    settings.one_of("credential.kind", &["client_secret"], &later, "\"client_secret\" is")?;
-    let (file, variable) = ("credential.client_secret_file", "credential.client_secret_env");
-    match (settings.given(file), settings.given(variable)) {
-        (Some(_), Some(_)) => {
-            let place = settings.place(variable);
-            Err(ConfigError::Both { place, one: "client_secret_file", other: "client_secret_env" })
-        }
-        (_, Some(name)) => Ok(SecretPlace::Variable(name)),
-        (Some(_), None) => Ok(SecretPlace::File(settings.path(file))),
-        (None, None) => Err(ConfigError::Missing {
-            path: settings.file().to_owned(),
-            name: "credential.client_secret_file",
-            what: "the file that holds the client secret (or client_secret_env, the variable that does)",
-        }),
-    }
 }
 
 fn read_schedule(settings: &Settings) -> Result<Schedule, ConfigError> {

@@ -126,9 +126,72 @@ fn what_is_wrong_is_named_with_its_line_and_the_nearest_option() {
     );
     assert!(message("[tenant\n", &[]).contains("line 1: "), "{}", message("[tenant\n", &[]));
     assert!(message("", &[]).contains("tenant.id is missing"));
-    let kind = LEAST.replace("[credential]", "[credential]\nkind = \"managed_identity\"");
-    assert!(message(&kind, &[]).contains("isn't built yet"));
+    let kind = LEAST.replace("[credential]", "[credential]\nkind = \"password\"");
+    assert!(message(&kind, &[]).contains("expected one of client_secret, client_certificate"));
     let found = message(LEAST, &[("TENURE_STORE__PAHT", "x")]);
     assert_eq!(found, "TENURE_STORE__PAHT: TENURE_STORE__PAHT is no option; did you mean TENURE_STORE__PATH?");
     assert!(message(LEAST, &[("TENURE_LIMITS__TRIES", "many")]).contains("expected a whole number"));
+}
+
+fn credential(options: &str, variables: &[(&str, &str)]) -> graph::Credential {
+    let text = format!("[tenant]\nid = \"contoso.com\"\n[credential]\n{options}");
+    parse(&text, variables).unwrap().graph().unwrap().credential
+}
+
+#[test]
+fn each_kind_of_credential_has_its_options() {
+    let file = |name: &str| PathBuf::from("/srv/tenure").join(name);
+    let found = credential("kind = \"client_certificate\"\nclient_id = \"a\"\ncertificate_file = \"c.pem\"\n", &[]);
+    let graph::Credential::ClientCertificate { certificate, key: None, .. } = found else { panic!("{found:?}") };
+    assert_eq!(certificate, file("c.pem"));
+    let both =
+        "kind = \"client_certificate\"\nclient_id = \"a\"\ncertificate_file = \"c\"\ncertificate_key_file = \"k\"\n";
+    let found = credential(both, &[]);
+    let graph::Credential::ClientCertificate { key: Some(key), .. } = found else { panic!("{found:?}") };
+    assert_eq!(key, file("k"));
+
+    let workload = "kind = \"workload_identity\"\nclient_id = \"a\"\n";
+    let given = format!("{workload}assertion_file = \"t\"\n");
+    for (text, variables, expected) in [
+        (given.as_str(), &[("AZURE_FEDERATED_TOKEN_FILE", "/x")][..], file("t")),
+        (workload, &[("AZURE_FEDERATED_TOKEN_FILE", "/x"), ("ACTIONS_ID_TOKEN_REQUEST_URL", "u")], file("/x")),
+    ] {
+        let found = credential(text, variables);
+        let graph::Credential::WorkloadIdentity { assertion: graph::Assertion::File(path), .. } = found else {
+            panic!()
+        };
+        assert_eq!(path, expected);
+    }
+    let actions = [("ACTIONS_ID_TOKEN_REQUEST_URL", "https://g/x?a=1"), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "hunter2")];
+    let found = credential(workload, &actions);
+    assert!(!format!("{found:?}").contains("hunter2"));
+    let graph::Credential::WorkloadIdentity { assertion: graph::Assertion::GitHub { url, token }, .. } = found else {
+        panic!()
+    };
+    assert_eq!((url.as_str(), token.expose_secret()), ("https://g/x?a=1", "hunter2"));
+    let text = format!("[tenant]\nid = \"contoso.com\"\n[credential]\n{workload}");
+    let error = parse(&text, &[]).unwrap().graph().unwrap_err().to_string();
+    assert!(error.contains("AZURE_FEDERATED_TOKEN_FILE"), "{error}");
+
+    let managed = "kind = \"managed_identity\"\n";
+    let machine = credential(managed, &[("IDENTITY_ENDPOINT", "http://localhost:40342")]);
+    let graph::Credential::ManagedIdentity { client_id: None, host } = machine else { panic!("{machine:?}") };
+    assert!(matches!(host, graph::IdentityHost::Machine { url: None }));
+    let app = [("IDENTITY_ENDPOINT", "http://localhost:1/token"), ("IDENTITY_HEADER", "hunter2")];
+    let config =
+        parse(&format!("[tenant]\nid = \"contoso.com\"\n[credential]\n{managed}client_id = \"u\"\n"), &app).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let found = config.graph().unwrap().credential;
+    let graph::Credential::ManagedIdentity { client_id: Some(id), host } = found else { panic!("{found:?}") };
+    let graph::IdentityHost::AppService { url, .. } = host else { panic!("{host:?}") };
+    assert_eq!((id.as_str(), url.as_str()), ("u", "http://localhost:1/token"));
+}
+
+#[test]
+fn what_a_kind_of_credential_lacks_is_named() {
+    let missing = |options: &str| message(&format!("[tenant]\nid = \"contoso.com\"\n[credential]\n{options}"), &[]);
+    assert!(missing("kind = \"client_certificate\"\n").contains("credential.client_id is missing"));
+    assert!(missing("kind = \"client_certificate\"\nclient_id = \"a\"\n").contains("certificate_file is missing"));
+    assert!(missing("kind = \"workload_identity\"\n").contains("client_id is missing"));
+    assert!(missing("client_id = \"a\"\n").contains("client_secret_file is missing"));
 }

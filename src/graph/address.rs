@@ -28,6 +28,17 @@ pub fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// The address of whoever gives tokens to this machine: https, or http within it. IMDS and some app platforms have
+/// link-local addresses, which no router forwards.
+pub fn token_host(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let link_local = url.host_str().and_then(|host| host.parse::<std::net::Ipv4Addr>().ok());
+    let near = is_loopback(&url) || link_local.is_some_and(|host| host.is_link_local());
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    let fits = url.scheme() == "https" && url.host().is_some() || url.scheme() == "http" && near;
+    (plain && fits).then_some(url)
+}
+
 /// `base`, with whatever path it has, followed by `path_and_query`.
 pub fn joined(base: &Url, path_and_query: &str) -> Option<Url> {
     Url::parse(&format!("{}{path_and_query}", base.as_str().trim_end_matches('/'))).ok()

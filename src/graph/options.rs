@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use super::credential::Credential;
 
 /// The largest page that may be allowed: the archive's memory is planned with it.
 pub const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
@@ -53,26 +53,6 @@ impl Cloud {
             Cloud::China => "https://login.chinacloudapi.cn",
         }
     }
-}
-
-/// How the client proves who it is. `Debug` shows no secret.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// A client id with a secret.
-    ClientSecret {
-        /// The application's id.
-        client_id: String,
-        /// The secret; leading and trailing white space (a file's line end) is not part of it.
-        secret: SecretString,
-    },
-    /// A client id and a file that holds an assertion made outside, read anew for each token: workload identity
-    /// federation, as Kubernetes offers it in `AZURE_FEDERATED_TOKEN_FILE`.
-    AssertionFile {
-        /// The application's id.
-        client_id: String,
-        /// The file that holds the assertion.
-        path: std::path::PathBuf,
-    },
 }
 
 /// Bounds on everything that a server could otherwise make endless.

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::address::{has_dots, is_loopback, joined, origin};
 use super::budget::Budget;
+use super::credential::Credential;
 use super::error::Error;
 use super::meter::Meter;
 use super::options::{Limits, MAX_PAGE_BYTES, Options};
@@ -18,7 +19,8 @@ use super::pace::{self, Hold, Pace, Tries};
 use super::pages::Pages;
 use super::request::Request;
 use super::response::Response;
-use super::tokens::Tokens;
+use super::sign_in::SignIn;
+use super::tokens::{Identity, Tokens};
 use super::wire::{Page, without_mark};
 use crate::canonical::{Json, parse};
 use crate::clock::Clock;
@@ -60,12 +62,12 @@ impl Reader {
         if options.tenant.is_empty() || !named {
             return Err(Error::Options { option: "tenant.id", reason: "expected a GUID or a domain" });
         }
-        let endpoint = joined(&login, &format!("/{}/oauth2/v2.0/token", options.tenant))
-            .ok_or(Error::Options { option: "login_url", reason: "no address can be made from it" })?;
-        // A token is for one Graph, named by its host (learn, graph/deployments); a configured one is that Graph.
-        let scope = format!("{}/.default", graph.as_str().trim_end_matches('/'));
         let http = http_client(&limits, &graph, &login)?;
-        let tokens = Tokens::new(http.clone(), clock.clone(), endpoint, scope, options.credential, limits.clone());
+        let local = matches!(options.credential, Credential::ManagedIdentity { .. });
+        let login_http = if local { local_client(&limits)? } else { http.clone() };
+        let hosts = (&graph, &login, options.tenant.as_str());
+        let sign_in = SignIn::new(login_http, clock.clone(), hosts, options.credential)?;
+        let tokens = Tokens::new(sign_in, clock.clone(), limits.clone());
         let shared = Shared {
             http,
             budget: Budget::new(limits.units_per_10s, clock.now()),
@@ -123,6 +125,15 @@ impl Reader {
     /// Why there is no token.
     pub async fn granted(&self) -> Result<Option<Vec<String>>, Error> {
         Ok(self.within(self.shared.tokens.get(self.deadline)).await??.roles())
+    }
+
+    /// Who the token says we are.
+    ///
+    /// # Errors
+    /// Why there is no token.
+    pub async fn identity(&self) -> Result<Identity, Error> {
+        let tokens = &self.shared.tokens;
+        Ok(self.within(tokens.get(self.deadline)).await??.identity(tokens.kind()))
     }
 
     /// Reads a JSON document. Returns once it is there whole and parses, having retried what a retry may help.
@@ -253,4 +264,15 @@ fn http_client(limits: &Limits, graph: &Url, login: &Url) -> Result<reqwest::Cli
         builder = builder.no_proxy();
     }
     builder.build().map_err(|_| Error::Options { option: "graph_url", reason: "no TLS client can be built here" })
+}
+
+/// The client that asks for the tokens of a managed identity: nearby, by no proxy, and by no redirect.
+fn local_client(limits: &Limits) -> Result<reqwest::Client, Error> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .timeout(limits.request_timeout)
+        .connect_timeout(limits.request_timeout.min(Duration::from_secs(5)))
+        .no_proxy();
+    builder.build().map_err(|_| Error::Options { option: "credential", reason: "no client can be built here" })
 }

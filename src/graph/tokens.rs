@@ -6,45 +6,70 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::address::host_of;
 use super::classify::safe_code;
 use super::error::{Error, Refusal};
-use super::options::{Credential, Limits};
-use super::pace::{Tries, retry_after, sleep};
-use crate::canonical::{Json, Value, parse};
+use super::options::Limits;
+use super::pace::{Tries, sleep};
+use super::sign_in::SignIn;
+use crate::canonical::{Json, parse};
 use crate::clock::Clock;
 
 /// A token is renewed this long before it ends, or a tenth of its life if that is less.
 const MARGIN: Duration = Duration::from_secs(300);
-
-/// The largest answer of the login service that is read.
-const MAX_ANSWER: usize = 1024 * 1024;
 
 /// An access token and which of ours it is.
 #[derive(Debug, Clone)]
 pub struct Token {
     pub(super) secret: Arc<SecretString>,
     pub(super) generation: u64,
+    /// When it ends, by our clock.
+    expires: Timestamp,
+}
+
+/// Who a token says we are. The token is Graph's to read, not ours, so that nothing may depend on this: it is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The kind of credential that it was had for, by its name in the configuration.
+    pub credential: &'static str,
+    /// The application's id (`appid` or `azp`); `None` where the token can't be read, as the three below.
+    pub application: Option<String>,
+    /// The tenant's id (`tid`).
+    pub tenant: Option<String>,
+    /// When the token ends, by our clock.
+    pub expires: Timestamp,
+    /// The application permissions granted (`roles`), sorted.
+    pub roles: Option<Vec<String>>,
 }
 
 impl Token {
-    /// The `roles` claim: the application permissions granted. The token is Graph's to read, not ours, so that nothing
-    /// may depend on it.
-    pub fn roles(&self) -> Option<Vec<String>> {
+    fn payload(&self) -> Option<Vec<u8>> {
         let payload = self.secret.expose_secret().split('.').nth(1)?;
-        let payload = payload.trim_end_matches('=');
-        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+        URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()
+    }
+
+    /// The `roles` claim: the application permissions granted.
+    pub fn roles(&self) -> Option<Vec<String>> {
+        let payload = self.payload()?;
         let claims = parse(&payload).ok()?;
         claims.members()?;
         let roles = claims.get("roles").and_then(Json::elements).unwrap_or_default();
         let mut roles: Vec<_> = roles.iter().filter_map(Json::as_str).map(safe_code).collect();
         roles.sort_unstable();
         Some(roles)
+    }
+
+    /// What it says about us, had for a credential of `kind`.
+    pub fn identity(&self, kind: &'static str) -> Identity {
+        let payload = self.payload().unwrap_or_default();
+        let claims = parse(&payload).ok();
+        let claim = |name| claims.as_ref().and_then(|claims| claims.text(name)).map(safe_code);
+        let application = claim("appid").or_else(|| claim("azp"));
+        Identity { credential: kind, application, tenant: claim("tid"), expires: self.expires, roles: self.roles() }
     }
 }
 
@@ -58,29 +83,21 @@ struct Held {
 /// Where tokens come from. One request at a time: everybody who needs a token waits for the same one.
 #[derive(Debug)]
 pub struct Tokens {
-    http: reqwest::Client,
+    sign_in: SignIn,
     clock: Arc<dyn Clock>,
-    endpoint: Url,
-    scope: String,
-    credential: Credential,
     limits: Limits,
     held: Mutex<(u64, Option<Held>)>,
 }
 
-/// A failed try and, if another may help, how long the service asks to wait.
-type Failed = (Error, Option<Option<Duration>>);
-
 impl Tokens {
-    /// Tokens of `endpoint` for `scope`.
-    pub fn new(
-        http: reqwest::Client,
-        clock: Arc<dyn Clock>,
-        endpoint: Url,
-        scope: String,
-        credential: Credential,
-        limits: Limits,
-    ) -> Self {
-        Tokens { http, clock, endpoint, scope, credential, limits, held: Mutex::new((0, None)) }
+    /// Tokens that `sign_in` asks for.
+    pub fn new(sign_in: SignIn, clock: Arc<dyn Clock>, limits: Limits) -> Self {
+        Tokens { sign_in, clock, limits, held: Mutex::new((0, None)) }
+    }
+
+    /// The kind of credential that they are had for.
+    pub fn kind(&self) -> &'static str {
+        self.sign_in.kind()
     }
 
     /// A token that is good for a while yet.
@@ -103,6 +120,11 @@ impl Tokens {
     /// # Errors
     /// As [`Tokens::get`].
     pub async fn renew(&self, refused: u64, claims: Option<&str>, deadline: Option<Timestamp>) -> Result<Token, Error> {
+        if claims.is_some() && !self.sign_in.answers_claims() {
+            let refusal = Refusal { status: 401, ..Refusal::default() };
+            let check = "a managed identity can't answer the claims challenge of a policy: use another credential";
+            return Err(Error::Unauthorized { refusal, check });
+        }
         let mut held = self.held.lock().await;
         if let Some(known) = held.1.as_ref().filter(|known| known.token.generation != refused) {
             return Ok(known.token.clone());
@@ -120,7 +142,7 @@ impl Tokens {
         let mut tries = Tries::default();
         let (secret, life) = loop {
             let made = tries.begin();
-            match self.try_once(claims, made).await {
+            match self.sign_in.try_once(claims, made).await {
                 Ok(answer) => break answer,
                 Err((error, None)) => return Err(error),
                 Err((error, Some(after))) => match tries.next_wait(&self.limits, after) {
@@ -130,116 +152,13 @@ impl Tokens {
             }
         };
         held.0 += 1;
-        let token = Token { secret: Arc::new(secret), generation: held.0 };
         let from = self.clock.now();
+        let expires = from.saturating_add(life).unwrap_or(Timestamp::MAX);
+        let token = Token { secret: Arc::new(secret), generation: held.0, expires };
         let renew_at = from.saturating_add(life - MARGIN.min(life / 10)).unwrap_or(Timestamp::MAX);
         held.1 = Some(Held { token: token.clone(), from, renew_at });
         tracing::debug!(life_s = life.as_secs(), generation = held.0, "access token obtained");
         Ok(token)
-    }
-
-    async fn try_once(&self, claims: Option<&str>, tries: u32) -> Result<(SecretString, Duration), Failed> {
-        let form = self.form(claims).map_err(|error| (error, None))?;
-        let unreachable = |error: reqwest::Error| {
-            (Error::Unreachable { host: host_of(&self.endpoint), source: Some(error.without_url()) }, Some(None))
-        };
-        let sent = self.http.post(self.endpoint.clone()).form(&form).header("accept", "application/json").send().await;
-        let mut response = sent.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let after =
-            header("retry-after").and_then(|after| retry_after(&after, header("date").as_deref(), self.clock.now()));
-        let request_id = header("x-ms-request-id").map(|id| safe_code(&id));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err((Error::TooLarge { limit: MAX_ANSWER }, None));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let json = parse(&body).ok();
-        let refusal = Refusal { status, code: error_code(json.as_ref()), request_id };
-        match status {
-            200 => match json.as_ref().and_then(token_of) {
-                Some(answer) => Ok(answer),
-                None => Err((Error::BadResponse { status, what: "a token answer without a token" }, Some(None))),
-            },
-            429 => Err((Error::Throttled { refusal, tries }, Some(after))),
-            408 | 500.. => Err((Error::Server { refusal, tries }, Some(after))),
-            _ => {
-                let check = what_to_check(&refusal.code);
-                Err((Error::Unauthorized { refusal, check }, None))
-            }
-        }
-    }
-
-    /// The form of learn, entra/identity-platform/v2-oauth2-client-creds-grant-flow.
-    fn form(&self, claims: Option<&str>) -> Result<Vec<(&'static str, String)>, Error> {
-        let mut form = vec![("grant_type", "client_credentials".to_owned()), ("scope", self.scope.clone())];
-        match &self.credential {
-            Credential::ClientSecret { client_id, secret } => {
-                form.push(("client_id", client_id.clone()));
-                form.push(("client_secret", secret.expose_secret().trim().to_owned()));
-            }
-            Credential::AssertionFile { client_id, path } => {
-                let assertion = std::fs::read_to_string(path)
-                    .map_err(|_| Error::Options { option: "credential", reason: "the assertion file can't be read" })?;
-                form.push(("client_id", client_id.clone()));
-                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-                form.push(("client_assertion_type", kind.to_owned()));
-                form.push(("client_assertion", assertion.trim().to_owned()));
-            }
-        }
-        if let Some(claims) = claims {
-            form.push(("claims", claims.to_owned()));
-        }
-        Ok(form)
-    }
-}
-
-/// The token of an answer and how long it lives; `expires_in` is a number, from older endpoints a text.
-fn token_of(json: &Json<'_>) -> Option<(SecretString, Duration)> {
-    let token = json.text("access_token").filter(|token| !token.is_empty())?;
-    // A token that can't be a header's value would make every request fail for a reason that is hard to see.
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return None;
-    }
-    let seconds = match &json.get("expires_in")?.value {
-        Value::Number(number) => number.parse::<f64>().ok()?,
-        Value::String(text) => text.as_str()?.parse().ok()?,
-        _ => return None,
-    };
-    let life = Duration::try_from_secs_f64(seconds.clamp(0.0, 7.0 * 86_400.0)).ok()?;
-    Some((SecretString::from(token.to_owned()), life))
-}
-
-/// `AADSTS<number>` where the login service gives one, since that says most; else its `error`.
-fn error_code(json: Option<&Json<'_>>) -> String {
-    let Some(json) = json else { return String::new() };
-    let number = json.get("error_codes").and_then(Json::elements).and_then(|codes| codes.first());
-    match number.map(|number| &number.value) {
-        Some(Value::Number(number)) => safe_code(&format!("AADSTS{number}")),
-        _ => json.text("error").map(safe_code).unwrap_or_default(),
-    }
-}
-
-/// Numbers: learn, entra/identity-platform/reference-error-codes. They are for people; nothing is decided by them.
-fn what_to_check(code: &str) -> &'static str {
-    match code {
-        "AADSTS7000215" | "invalid_client" => "the client secret is wrong: is it the secret's value, not its id?",
-        "AADSTS7000222" => "the client secret has expired: make a new one",
-        "AADSTS700016" | "unauthorized_client" => {
-            "this tenant doesn't know the client id: check tenant, cloud and client id"
-        }
-        "AADSTS90002" | "AADSTS900023" => "there is no such tenant in this cloud: check tenant and cloud",
-        "AADSTS70011" | "AADSTS500011" | "invalid_scope" | "invalid_resource" => {
-            "the scope is refused: check that cloud and tenant belong together"
-        }
-        "AADSTS700024" | "AADSTS700021" | "AADSTS70021" | "AADSTS700213" => {
-            "the outside token doesn't match: check issuer, subject and audience of the federated credential, and the clock"
-        }
-        "AADSTS53003" => "a Conditional Access policy for workload identities blocks this client",
-        _ => "check tenant, client id, secret and cloud",
     }
 }
 
@@ -247,25 +166,14 @@ fn what_to_check(code: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    #[test]
-    fn answers_with_a_usable_token() {
-        let token = |source: &str| token_of(&parse(source.as_bytes()).unwrap()).map(|(_, life)| life.as_secs());
-        assert_eq!(token(r#"{"token_type":"Bearer","expires_in":3599,"access_token":"ey.x.y"}"#), Some(3599));
-        assert_eq!(token(r#"{"expires_in":"3599","access_token":"e"}"#), Some(3599));
-        assert_eq!(token(r#"{"expires_in":1e99,"access_token":"e"}"#), Some(7 * 86_400));
-        assert_eq!(token(r#"{"expires_in":-5,"access_token":"e"}"#), Some(0));
-        for source in
-            ["{}", r#"{"expires_in":1}"#, r#"{"access_token":"a\nb","expires_in":1}"#, r#"{"access_token":"a"}"#]
-        {
-            assert_eq!(token(source), None, "{source}");
-        }
+    fn token(text: &str) -> Token {
+        Token { secret: Arc::new(SecretString::from(text)), generation: 1, expires: Timestamp::UNIX_EPOCH }
     }
 
     #[test]
     fn the_permissions_of_a_token_are_shown_where_it_can_be_read() {
-        let roles = |text: &str| Token { secret: Arc::new(SecretString::from(text)), generation: 1 }.roles();
-        let payload =
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"roles":["User.Read.All","A.Read"]}"#);
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"roles":["User.Read.All","A.Read"]}"#);
+        let roles = |text: &str| token(text).roles();
         assert_eq!(roles(&format!("h.{payload}.s")), Some(vec!["A.Read".to_owned(), "User.Read.All".to_owned()]));
         assert_eq!(roles("h.e30.s"), Some(vec![]));
         for opaque in ["opaque", "a.!.b", "a.W10.b"] {
@@ -274,11 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn the_login_service_s_number_is_the_code() {
-        let code = |source: &str| error_code(parse(source.as_bytes()).ok().as_ref());
-        assert_eq!(code(r#"{"error":"invalid_client","error_codes":[7000215]}"#), "AADSTS7000215");
-        assert_eq!(code(r#"{"error":"invalid_client"}"#), "invalid_client");
-        assert_eq!(code("<html>"), "");
-        assert!(what_to_check("AADSTS7000222").contains("expired"));
+    fn who_a_token_is_for_is_shown_and_nothing_that_isn_t_an_id() {
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"appid":"app-1","tid":"t-1 someone@example.com","name":"n"}"#);
+        let identity = token(&format!("h.{payload}.s")).identity("client_secret");
+        assert_eq!(identity.application.as_deref(), Some("app-1"));
+        assert_eq!(identity.tenant.as_deref(), Some("t-1"));
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"azp":"app-2"}"#);
+        assert_eq!(token(&format!("h.{payload}.s")).identity("x").application.as_deref(), Some("app-2"));
+        let opaque = token("opaque").identity("managed_identity");
+        assert_eq!((opaque.credential, opaque.application, opaque.roles), ("managed_identity", None, None));
     }
 }

@@ -53,6 +53,14 @@ pub enum Body {
     Reset,
     /// A beginning, and then nothing for ever.
     Stalled,
+    /// Not even a beginning.
+    Silent,
+    /// A byte at a time, this far apart.
+    Dripping(Vec<u8>, std::time::Duration),
+    /// Headers without end.
+    EndlessHead,
+    /// These bytes and no others: no status line but what they hold.
+    Raw(Vec<u8>),
 }
 
 impl Reply {
@@ -160,6 +168,20 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
     }
     let (length, body) = match &reply.body {
         Body::Reset => return,
+        Body::Silent => return std::future::pending().await,
+        Body::EndlessHead => {
+            let more = b"x-more: and more\r\n".repeat(1024);
+            while stream.write_all(head.as_bytes()).await.is_ok() {
+                head = String::from_utf8_lossy(&more).into_owned();
+            }
+            return;
+        }
+        Body::Raw(bytes) => {
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            return;
+        }
+        Body::Dripping(body, _) => (Some(body.len() as u64), Vec::new()),
         Body::Whole(body) => (Some(body.len() as u64), body.clone()),
         Body::Truncated(body) => (Some(body.len() as u64 + 100), body.clone()),
         Body::Huge(length) => (Some(*length), b"{\"value\":[".to_vec()),
@@ -172,6 +194,14 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, log: Arc<Mutex<Vec<Se
     head.push_str("\r\n");
     let _ = stream.write_all(head.as_bytes()).await;
     let _ = stream.write_all(&body).await;
+    if let Body::Dripping(body, pause) = &reply.body {
+        for byte in body {
+            tokio::time::sleep(*pause).await;
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+    }
     if matches!(reply.body, Body::Endless) {
         let more = b"{},".repeat(64 * 1024);
         while stream.write_all(&more).await.is_ok() {}
