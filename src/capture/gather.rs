@@ -131,7 +131,7 @@ impl Gatherer<'_> {
         let outcome =
             self.run(name, Aim::Phase(Phase::First), async |reader, out| recipe.events(reader, from, &out).await);
         let outcome = outcome.await?;
-        self.record(name, Part::Objects, "feed", recipe.permission, &outcome);
+        self.record(name, Part::Objects, "feed", &outcome);
         if outcome.status != collect::Status::Complete {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl Gatherer<'_> {
         if outcome.full {
             self.out.update.refused.insert(name.to_owned(), outcome.refused.clone());
         }
-        self.record(name, Part::Objects, "whole", recipe.permission, &outcome);
+        self.record(name, Part::Objects, "whole", &outcome);
         Ok(())
     }
 
@@ -243,9 +243,9 @@ impl Gatherer<'_> {
         if let Some(objects) = self.recovered.objects(name) {
             self.reread(recipe, objects).await?;
         }
-        self.record(name, Part::Objects, "feed", recipe.permission, &last);
+        self.record(name, Part::Objects, "feed", &last);
         for relation in recipe.relations.iter().filter(|relation| relation.feed) {
-            self.record(name, Part::Relation(relation.name), "feed", relation.permission, &last);
+            self.record(name, Part::Relation(relation.name), "feed", &last);
         }
         if let Some(token) = token {
             self.out.update.feeds.insert(name.to_owned(), Some(token));
@@ -347,14 +347,14 @@ impl Gatherer<'_> {
         Ok(outcome)
     }
 
-    pub(super) fn record(&mut self, collection: &str, part: Part<'_>, how: &str, permission: &str, outcome: &Outcome) {
+    pub(super) fn record(&mut self, collection: &str, part: Part<'_>, how: &str, outcome: &Outcome) {
         let (status, code) = rows::status_of(outcome);
         let refused = self.out.collections.get(collection).map(|seenness| &seenness.refused);
         let refused: Vec<String> = refused.into_iter().flatten().cloned().collect();
         let row = self.out.rows.set(collection, part, status);
         row.how = Some(how.to_owned());
         row.code = code.map(str::to_owned);
-        row.needs = code.filter(|code| *code == collect::code::NO_PERMISSION).map(|_| permission.to_owned());
+        row.needs = outcome.needs.map(str::to_owned);
         if part.relation().is_some() {
             return;
         }

@@ -65,7 +65,7 @@ impl Gatherer<'_> {
                 true => None,
                 false => Some(self.links(recipe, relation, due.sources.clone(), Phase::Links).await?),
             };
-            self.record_sweep(name, Part::Relation(relation.name), relation.permission, &due, outcome.as_ref());
+            self.record_sweep(name, Part::Relation(relation.name), &due, outcome.as_ref());
         }
         Ok(())
     }
@@ -93,8 +93,8 @@ impl Gatherer<'_> {
                 Some(self.run(name, Aim::Under(parent), read).await?)
             }
         };
-        self.record_sweep(parent, Part::Relation(relation), recipe.permission, &due, outcome.as_ref());
-        self.record_sweep(name, Part::Objects, recipe.permission, &due, outcome.as_ref());
+        self.record_sweep(parent, Part::Relation(relation), &due, outcome.as_ref());
+        self.record_sweep(name, Part::Objects, &due, outcome.as_ref());
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Gatherer<'_> {
                 Some(self.run(name, Aim::Per(parent), read).await?)
             }
         };
-        self.record_sweep(name, Part::Objects, recipe.permission, &due, outcome.as_ref());
+        self.record_sweep(name, Part::Objects, &due, outcome.as_ref());
         Ok(())
     }
 
@@ -209,14 +209,7 @@ impl Gatherer<'_> {
         Ok(Due { sources, oldest, is_all, is_begun })
     }
 
-    fn record_sweep(
-        &mut self,
-        collection: &str,
-        part: Part<'_>,
-        permission: &str,
-        due: &Due,
-        outcome: Option<&Outcome>,
-    ) {
+    fn record_sweep(&mut self, collection: &str, part: Part<'_>, due: &Due, outcome: Option<&Outcome>) {
         let (mut status, mut code) = outcome.map_or((Status::Complete, None), rows::status_of);
         if status == Status::Complete && !due.is_all {
             (status, code) = match (due.is_begun, due.sources.is_empty()) {
@@ -229,8 +222,8 @@ impl Gatherer<'_> {
         let row = self.out.rows.set(collection, part, status);
         row.how = Some("whole".to_owned());
         row.code = code.map(str::to_owned);
-        row.needs = code.filter(|code| *code == collect::code::NO_PERMISSION).map(|_| permission.to_owned());
         if let Some(outcome) = outcome {
+            row.needs = outcome.needs.map(str::to_owned);
             row.n = Some(outcome.items);
             rows::set_costs(row, outcome);
         }
@@ -304,7 +297,7 @@ impl Gatherer<'_> {
             let outcome = self.run(name, Aim::Facet(facet.name), run).await?;
             let seenness = self.out.collections.get_mut(name).expect("inserted above");
             seenness.facets.get_mut(facet.name).expect("inserted above").is_full = outcome.full;
-            self.record(name, part, "whole", read.permission, &outcome);
+            self.record(name, part, "whole", &outcome);
         }
         Ok(())
     }

@@ -13,7 +13,6 @@ use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
 use crate::capture::{CaptureError, Capturer, Committed, Local, Progress, Request, Watch};
 use crate::clock::Clock;
-use crate::collect;
 use crate::config::Config;
 use crate::graph::Reader;
 use crate::index::Index;
@@ -129,10 +128,10 @@ fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure
     let delta = body.delta.clone().unwrap_or_default();
     let seconds = body.t0.zip(body.t1).map_or(0.0, |(t0, t1)| (t1.as_millisecond() - t0.as_millisecond()) as f64 / 1e3);
     let what = match (delta.put + delta.del, delta.ladd + delta.ldel) {
-        (0, 0) => "nothing changed".to_owned(),
+        (0, 0) if delta.ev == 0 => "nothing changed".to_owned(),
         _ => format!(
-            "{} objects new or changed, {} removed, {} links added, {} ended",
-            delta.put, delta.del, delta.ladd, delta.ldel
+            "{} objects new or changed, {} removed, {} links added, {} ended, {} audit records",
+            delta.put, delta.del, delta.ladd, delta.ldel, delta.ev
         ),
     };
     let title = format!("captured #{}", body.seq);
@@ -143,7 +142,7 @@ fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure
         session.console.line(format!("began a segment in {}", body.container.as_deref().unwrap_or_default()))?;
     }
     for row in committed.shortfalls() {
-        let name = name_of(row);
+        let name = row.subject();
         let code = row.code.as_deref().unwrap_or("unknown");
         session.console.line(format!("{} {name}: {} ({code}){}", paint.yellow("!"), row.st.as_str(), advice(row)))?;
     }
@@ -151,7 +150,7 @@ fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure
         if let Some(missed) = row.missed.filter(|&missed| missed > 0) {
             let text = format!(
                 "{}: the change feed had missed {missed}; found and dated by the last whole read",
-                name_of(row)
+                row.subject()
             );
             session.console.line(format!("{} {text}", paint.yellow("!")))?;
         }
@@ -164,28 +163,18 @@ fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure
     Ok(())
 }
 
-fn name_of(row: &Coverage) -> String {
-    match &row.r {
-        Some(relation) => format!("{} {relation}", row.c),
-        None => row.c.clone(),
-    }
-}
-
 /// What helps against a shortfall.
 fn advice(row: &Coverage) -> String {
-    let permission = || {
-        let recipe = collect::find(&row.c)?;
-        let relation = row.r.as_deref().and_then(|relation| recipe.relation(relation));
-        Some(relation.map_or(recipe.permission, |relation| relation.permission))
-    };
-    match row.code.as_deref() {
-        Some("no-permission") => {
-            permission().map_or(String::new(), |permission| format!("; grant the application permission {permission}"))
-        }
-        Some("gate") => {
-            "; many objects were missing at once and are held back: read again, or --accept-removals".to_owned()
-        }
-        Some("no-licence") => "; the tenant has no licence for it".to_owned(),
-        _ => String::new(),
+    if let Some(permission) = &row.needs {
+        return format!("; grant the application permission {permission}");
     }
+    let text = match row.code.as_deref() {
+        Some("gate") => "; many objects were missing at once and are held back: read again, or --accept-removals",
+        Some("no-licence") => "; the tenant has no licence for it",
+        Some("not-offered") => "; this tenant or cloud doesn't have it",
+        Some("not-yet") => "; it is read in turns, and some haven't had their first",
+        Some("retention") => "; the service may have thrown older records away since the last capture",
+        _ => "",
+    };
+    text.to_owned()
 }

@@ -27,6 +27,9 @@ pub struct Arguments {
     /// The newest N entries of those only
     #[arg(long, value_name = "N")]
     last: Option<usize>,
+    /// Under each capture, what it saw of every collection, relation and facet
+    #[arg(long)]
+    rows: bool,
     /// An archive's directory, instead of a configuration
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
@@ -60,6 +63,11 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         }
     } else {
         print(steps, session)?;
+        if arguments.rows {
+            for step in steps {
+                print_rows(step, session)?;
+            }
+        }
     }
     let sound = steps.iter().all(|step| matches!(step.verdict, Verdict::Good(_)));
     if !sound && session.globals.json {
@@ -128,6 +136,40 @@ fn print(steps: &[Step], session: &mut Session<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One capture's coverage, row by row.
+fn print_rows(step: &Step, session: &mut Session<'_>) -> Result<(), Failure> {
+    let Verdict::Good(entry) = &step.verdict else { return Ok(()) };
+    let Some(cover) = &entry.body.cover else { return Ok(()) };
+    let number = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+    let rows = cover.iter().map(|row| {
+        let mut notes = Vec::new();
+        notes.extend(row.code.clone());
+        notes.extend(row.needs.as_ref().map(|needs| format!("needs {needs}")));
+        notes.extend(row.oldest.map(|oldest| format!("oldest read #{oldest}")));
+        notes.extend(row.missed.map(|missed| format!("the feed missed {missed}")));
+        if !row.refused.is_empty() {
+            notes.push(format!("refused {}", row.refused.join(" ")));
+        }
+        let seconds = row.ms.map_or(String::new(), |ms| format!("{:.1} s", ms as f64 / 1e3));
+        vec![
+            row.subject(),
+            row.st.as_str().to_owned(),
+            row.how.clone().unwrap_or_default(),
+            number(row.n),
+            number(row.count),
+            number(row.pages),
+            number(row.requests),
+            number(row.units),
+            seconds,
+            notes.join("; "),
+        ]
+    });
+    let header = ["what", "coverage", "how", "read", "count", "pages", "requests", "units", "took", ""];
+    session.console.line(format!("\n#{}", step.seq))?;
+    session.console.line(render::table(&header, rows.collect(), &[3, 4, 5, 6, 7, 8]))?;
+    Ok(())
+}
+
 fn damaged_row(step: &Step) -> Vec<String> {
     let kind = match &step.verdict {
         Verdict::Missing => "MISSING",
@@ -156,9 +198,8 @@ fn notes_of(body: &Body) -> Vec<String> {
         return notes;
     }
     let named = incomplete.iter().take(3).map(|row| {
-        let relation = row.r.as_ref().map_or(String::new(), |relation| format!(" {relation}"));
         let code = row.code.as_ref().map_or(String::new(), |code| format!(" ({code})"));
-        format!("{}{relation} {}{code}", row.c, row.st.as_str())
+        format!("{} {}{code}", row.subject(), row.st.as_str())
     });
     let named = named.collect::<Vec<_>>().join(", ");
     let more = incomplete.len().saturating_sub(3);

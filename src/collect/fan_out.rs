@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 
-use super::outcome::{Outcome, Status, code, code_of, is_lasting};
+use super::outcome::{Outcome, Status, code, code_of, is_lasting, needs_of};
 use super::recipe::{How, Recipe, RelationRead};
 use super::sift::{Sifter, target_of};
 use super::sighting::{Content, Sighting, Sink};
@@ -418,6 +418,7 @@ impl Tally {
             token: None,
             refused: Vec::new(),
             asked: Vec::new(),
+            needs: needs_of(error.as_ref()),
             from_ms: 0,
             ms: 0,
             error,

@@ -111,6 +111,8 @@ pub struct Outcome {
     pub refused: Vec<String>,
     /// Properties that were asked for by name; empty where none are named.
     pub asked: Vec<String>,
+    /// The permission that lacks, where one does.
+    pub needs: Option<&'static str>,
     /// When the read began, in milliseconds after the capture did; filled in by whoever knows that.
     pub from_ms: u64,
     /// How long it took, in milliseconds; likewise.
@@ -128,6 +130,14 @@ impl Outcome {
         self.from_ms = self.from_ms.min(other.from_ms);
         self.ms += other.ms;
         self
+    }
+}
+
+/// The permission for lack of which a read was refused.
+pub(super) fn needs_of(error: Option<&graph::Error>) -> Option<&'static str> {
+    match error {
+        Some(graph::Error::Forbidden { permission, .. }) => Some(permission),
+        _ => None,
     }
 }
 

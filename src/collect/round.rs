@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::outcome::{Outcome, Status, code, code_of, is_lasting};
+use super::outcome::{Outcome, Status, code, code_of, is_lasting, needs_of};
 use super::recipe::{FacetRead, Feed, How, List, Part, Recipe};
 use super::selection::{Selection, address};
 use super::sift::Sifter;
@@ -485,6 +485,7 @@ impl<'o> Round<'o> {
             token: gain.token,
             refused: self.refused,
             asked: self.asked,
+            needs: needs_of(error.as_ref()),
             from_ms: 0,
             ms: 0,
             error,

@@ -1,0 +1,51 @@
+//! What `deploy/` promises about permissions, held against the table of collections: the least that read everything, and
+//! none that writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tenure::collect::{COLLECTIONS, can_write};
+
+fn listed() -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/graph-permissions.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = file["permissions"].as_array().unwrap().iter();
+    rows.map(|row| {
+        let opens = row["opens"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+        (row["name"].as_str().unwrap().to_owned(), opens.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn the_list_is_what_the_collections_need_and_nothing_more() {
+    let mut needed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for recipe in COLLECTIONS {
+        for permission in recipe.permissions() {
+            needed.entry(permission.to_owned()).or_default().insert(recipe.collection.to_owned());
+        }
+    }
+    let listed = listed();
+    if listed != needed {
+        let rows = needed.iter().map(|(name, opens)| serde_json::json!({ "name": name, "opens": opens }));
+        let rows: Vec<_> = rows.collect();
+        panic!("deploy/graph-permissions.json should say\n{}", serde_json::to_string_pretty(&rows).unwrap());
+    }
+}
+
+#[test]
+fn nothing_on_the_list_lets_its_holder_change_anything() {
+    for permission in listed().keys() {
+        assert!(!can_write(permission), "{permission}");
+    }
+}
+
+#[test]
+fn the_script_grants_what_the_list_says() {
+    let script = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grant-permissions.sh")).unwrap();
+    assert!(script.contains("graph-permissions.json"));
+    assert!(!script.contains("ReadWrite"));
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-n", "deploy/grant-permissions.sh"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = bash.status().unwrap();
+    assert!(status.success(), "bash can't read it");
+}
