@@ -91,7 +91,7 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
     let world = World::new(61, 60, START).await;
     let granted = TenantOptions::default().permissions;
     let local = machine();
-    let mut capturer = world.open(&local).await;
+    let mut capturer = world.open_all(&local).await;
     world.hour();
     let all = rows(&capture(&mut capturer).await.body);
     let unread: Vec<_> = all.values().filter(|row| !is_read(row)).collect();
@@ -103,7 +103,7 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
         // A token holds the permissions of the time at which it was issued.
         world.clock.advance(std::time::Duration::from_secs(3600));
         let fresh = machine();
-        drop(std::mem::replace(&mut capturer, world.open(&fresh).await));
+        drop(std::mem::replace(&mut capturer, world.open_all(&fresh).await));
         let committed = reconcile(&mut capturer).await;
         let needing = needing(permission);
         for (subject, row) in rows(&committed.body) {
@@ -140,7 +140,7 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
 async fn without_a_licence_what_needs_it_is_absent_and_the_rest_is_read() {
     let world = World::new(62, 60, START).await;
     let local = machine();
-    let mut capturer = world.open(&local).await;
+    let mut capturer = world.open_all(&local).await;
     world.hour();
     capture(&mut capturer).await;
     for licence in [Licence::P2, Licence::Governance, Licence::P1] {

@@ -44,7 +44,7 @@ async fn a_week_under_the_worst_weather_is_archived_as_it_was_seen() {
     let world = World::new(seed, users.max(40), "2026-06-29T00:00:00Z").await;
     world.tenant.set_weather(Weather::worst());
     let local = machine();
-    let mut capturer = Some(world.open(&local).await);
+    let mut capturer = Some(world.open_all(&local).await);
     let mut oracle = Oracle::default();
     let mut statuses: BTreeMap<Status, u64> = BTreeMap::new();
     let mut codes: BTreeSet<String> = BTreeSet::new();
@@ -78,7 +78,7 @@ async fn a_week_under_the_worst_weather_is_archived_as_it_was_seen() {
         if hour == 70 {
             // The process ends and another one goes on.
             drop(capturer.take());
-            capturer = Some(world.open(&local).await);
+            capturer = Some(world.open_all(&local).await);
         }
     }
     println!(

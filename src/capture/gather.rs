@@ -228,10 +228,10 @@ impl Gatherer<'_> {
                 if whole.full {
                     self.out.reconciled.insert(name);
                 }
-                let is_given = |name: &&String| !whole.refused.contains(*name);
-                seenness.granted = last.refused.iter().filter(is_given).cloned().collect();
+                seenness.untracked = last.refused.iter().cloned().collect();
+                let is_given = last.refused.iter().any(|name| !whole.refused.contains(name));
                 token = again.token.take();
-                if whole.full && !seenness.granted.is_empty() {
+                if whole.full && is_given {
                     // What was refused is given now: the feed must begin anew to track it.
                     token = None;
                     self.out.update.feeds.insert(name.to_owned(), None);

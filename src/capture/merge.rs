@@ -556,14 +556,16 @@ impl Merger<'_> {
 fn scope_of(recipe: &'static crate::collect::Recipe, seenness: Seenness) -> (Scope, super::spool::Spool) {
     let name = recipe.collection;
     let untracked = UNTRACKED.iter().find(|(collection, _)| *collection == name).map_or(&[][..], |(_, names)| names);
-    let granted = seenness.granted.into_iter();
+    // What only the list of a subtype gives is in no feed.
+    let of_subtypes = recipe.of_subtypes().into_iter().map(str::to_owned);
+    let refused = seenness.untracked.into_iter();
     let scope = Scope {
         first_full: seenness.first_full,
         whole: seenness.whole,
         generations: seenness.generations,
         refused: seenness.refused.into_iter().collect(),
         feed_relations: recipe.relations.iter().filter(|r| r.feed).map(|r| r.name).collect(),
-        untracked: untracked.iter().map(|name| (*name).to_owned()).chain(granted).collect(),
+        untracked: untracked.iter().map(|name| (*name).to_owned()).chain(of_subtypes).chain(refused).collect(),
         nulls_may_lack: recipe.has_feed(),
         is_explained: seenness.is_explained,
     };

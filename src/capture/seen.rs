@@ -28,8 +28,8 @@ pub(super) struct Seenness {
     pub kinds: BTreeMap<Key, &'static str>,
     /// Properties that any of the reads was refused.
     pub refused: BTreeSet<String>,
-    /// Properties that were refused before and are given now: what they say isn't what the feed missed.
-    pub granted: BTreeSet<String>,
+    /// Properties that the feed was refused: what a whole read shows of them isn't what the feed missed.
+    pub untracked: BTreeSet<String>,
     /// Differences that a whole read finds have a known reason.
     pub is_explained: bool,
     pub facets: BTreeMap<&'static str, FacetSeen>,

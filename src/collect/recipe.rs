@@ -246,6 +246,14 @@ impl Recipe {
         }
     }
 
+    /// Properties that only the list of a subtype gives.
+    pub fn of_subtypes(&self) -> Vec<&'static str> {
+        match &self.how {
+            How::Lists { lists, .. } => lists.iter().flat_map(|list| list.extra).copied().collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether these are events.
     pub fn is_events(&self) -> bool {
         matches!(self.how, How::Events { .. })
