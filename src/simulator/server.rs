@@ -22,7 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::exchange::{Ask, Refusal, Reply};
 use super::reads::http_date;
 use super::routes::World;
-use super::service::resource_units;
+use super::service::{Service, resource_units};
+use super::sign_in::Desk;
 use super::{Request, State as Tenant};
 use crate::clock::{Clock, ManualClock};
 
@@ -147,7 +148,7 @@ async fn handle(
     let answer = if graph {
         graph_answer(&shared, &mut tenant, &method, &uri, &headers, &body, now)
     } else {
-        sign_in_answer(&shared, &mut tenant, &method, &uri, &body, now)
+        sign_in_answer(&shared, &mut tenant, (&method, &uri, &headers), &body, now)
     };
     tenant.log(Request {
         at: now,
@@ -186,17 +187,28 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
 fn sign_in_answer(
     shared: &Shared,
     tenant: &mut Tenant,
-    method: &Method,
-    uri: &Uri,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: &[u8],
     now: Timestamp,
 ) -> Answer {
     let segments: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    // A form is written as a query string is.
+    let fields = |text: &str| Ask::parse("", "/v1.0", text, false, now).map(|ask| ask.options).unwrap_or_default();
+    let Service { door, weather, dice, rights, key, .. } = &mut tenant.service;
+    let (base, roles) = (shared.base.as_ref(), &rights.permissions);
+    let storm = dice.chance(weather.sign_in_unavailable);
+    let mut desk = Desk { base, key, dice, roles, now, storm };
+    let query = uri.query().unwrap_or_default();
     let (status, body) = match segments.as_slice() {
         [directory, "oauth2", "v2.0", "token"] if method == Method::POST => {
-            // A form is written as a query string is.
-            let form = Ask::parse("", "/v1.0", &String::from_utf8_lossy(body), false, now).map(|ask| ask.options);
-            tenant.service.sign_in(&shared.base, directory, &form.unwrap_or_default(), now)
+            door.token(&mut desk, directory, &fields(&String::from_utf8_lossy(body)))
+        }
+        ["metadata", "identity", "oauth2", "token"] if method == Method::GET => {
+            door.machine_token(&mut desk, &fields(query), text("Metadata"))
+        }
+        ["msi", "token"] if method == Method::GET => {
+            door.app_service_token(&mut desk, &fields(query), text("X-IDENTITY-HEADER"))
         }
         _ => (404, json!({"error": "not_found", "error_description": "No such endpoint."})),
     };
@@ -219,8 +231,10 @@ fn graph_answer(
     let client_request_id = text("client-request-id").map_or_else(|| request_id.clone(), str::to_owned);
     let ids = (request_id.as_str(), client_request_id.as_str());
     let eventual = text("ConsistencyLevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual"));
-    let signed_in = tenant.service.authenticate(text("Authorization"), now);
+    let signed_in = tenant.service.door.authenticate(&shared.base, &tenant.service.key, text("Authorization"), now);
     let ask = Ask::parse(&shared.base, uri.path(), uri.query().unwrap_or_default(), eventual, now);
+    let ask = ask.map(|ask| ask.preferring(text("Prefer").unwrap_or_default()));
+    tenant.settle(now);
     let outcome = match (signed_in, ask) {
         (Err(refusal), _) => (Err(refusal), 0),
         (_, None) => (Err(Refusal::new(404, "BadRequest", "Invalid version.")), 0),
@@ -258,6 +272,7 @@ fn serve_one(tenant: &mut Tenant, ask: &Ask) -> (Result<Reply, Refusal>, u32) {
         let world = World {
             directory: &tenant.directory,
             report: &tenant.report,
+            vault: &tenant.vault,
             audit_days: tenant.service.rights.audit_days(),
             epoch: tenant.service.epoch,
         };
@@ -305,12 +320,14 @@ fn batch(shared: &Shared, tenant: &mut Tenant, outer: &Ask, body: &[u8], ids: (&
         let id = part["id"].as_str().ok_or_else(|| Refusal::bad("Request Id has to be specified in a batch."))?;
         let url = part["url"].as_str().unwrap_or_default().trim_start_matches('/');
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let level = part["headers"].as_object().into_iter().flatten();
-        let eventual = level
-            .filter(|(name, _)| name.eq_ignore_ascii_case("ConsistencyLevel"))
-            .any(|(_, value)| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case("eventual")));
+        let header = |wanted: &str| {
+            let mut headers = part["headers"].as_object().into_iter().flatten();
+            headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).and_then(|(_, value)| value.as_str())
+        };
+        let eventual = header("ConsistencyLevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual"));
         let path = format!("/{}/{path}", outer.version);
         let ask = Ask::parse(&shared.base, &path, query, eventual, outer.now).filter(|ask| ask.segments != ["$batch"]);
+        let ask = ask.map(|ask| ask.preferring(header("Prefer").unwrap_or_default()));
         let (result, units) = match ask {
             Some(ask) if part["method"].as_str() == Some("GET") => serve_one(tenant, &ask),
             _ => (Err(not_allowed()), 0),

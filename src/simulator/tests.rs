@@ -2,10 +2,13 @@
 //!
 //! Must never know: our Graph client. What it gets wrong must not be forgiven here.
 
+mod credentials;
 mod delta;
 mod directory;
 mod events;
 mod reads;
+mod recovery;
+mod rights;
 mod service;
 mod surfaces;
 
