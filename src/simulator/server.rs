@@ -14,11 +14,12 @@ use axum::extract::State;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::serve::{IncomingStream, Listener};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::dice::Dice;
 use super::exchange::{Ask, Refusal, Reply};
 use super::reads::http_date;
 use super::routes::World;
@@ -90,7 +91,12 @@ struct Line {
 
 impl Line {
     fn check(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if !self.cut.0.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        // The other side sees a reset and not an orderly end.
+        let _ = self.stream.set_zero_linger();
+        Err(io::ErrorKind::ConnectionReset.into())
     }
 }
 
@@ -144,8 +150,12 @@ async fn handle(
         cut.0.store(true, Ordering::SeqCst);
     }
     let truncate = graph && tenant.service.dice.chance(weather.truncated);
+    let slow = graph && tenant.service.dice.chance(weather.slow);
+    let html = graph && tenant.service.dice.chance(weather.html);
 
-    let answer = if graph {
+    let answer = if html {
+        page(&mut tenant.service.dice)
+    } else if graph {
         graph_answer(&shared, &mut tenant, &method, &uri, &headers, &body, now)
     } else {
         sign_in_answer(&shared, &mut tenant, (&method, &uri, &headers), &body, now)
@@ -159,11 +169,35 @@ async fn handle(
         resource_units: answer.units,
     });
     drop(tenant);
-    write(answer, now, truncate)
+    let date = now + SignedDuration::from_secs(weather.date_skew_seconds);
+    write(answer, date, truncate, slow.then_some(shared.clock))
 }
 
-fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
-    let mut response = Response::builder().status(answer.status).header("Date", http_date(now));
+/// What a proxy or a portal on the way would answer.
+fn page(dice: &mut Dice) -> Answer {
+    let status = *dice.pick(&[200, 503]);
+    let body = b"<!DOCTYPE html><html><head><title>Please wait</title></head><body>Please wait.</body></html>".to_vec();
+    Answer { status, headers: vec![("Content-Type", "text/html; charset=utf-8".to_owned())], body, units: 0 }
+}
+
+/// Pieces in which a slow body comes.
+const PIECES: usize = 8;
+
+/// `body` piece by piece, a second by `clock` before each.
+fn dripping(body: Vec<u8>, clock: ManualClock) -> Body {
+    let size = body.len().div_ceil(PIECES).max(1);
+    let pieces: std::collections::VecDeque<Bytes> =
+        body.chunks(size).map(|piece| Bytes::from(piece.to_vec())).collect();
+    Body::from_stream(futures_util::stream::unfold((pieces, clock), |(mut pieces, clock)| async move {
+        let piece = pieces.pop_front()?;
+        clock.advance(std::time::Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        Some((Ok::<_, io::Error>(piece), (pieces, clock)))
+    }))
+}
+
+fn write(answer: Answer, date: Timestamp, truncate: bool, slow: Option<ManualClock>) -> Response<Body> {
+    let mut response = Response::builder().status(answer.status).header("Date", http_date(date));
     for (name, value) in &answer.headers {
         response = response.header(*name, value);
     }
@@ -178,6 +212,8 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
             tokio::task::yield_now().await;
             Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None))
         }))
+    } else if let Some(clock) = slow {
+        dripping(answer.body, clock)
     } else {
         Body::from(answer.body)
     };

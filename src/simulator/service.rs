@@ -29,6 +29,9 @@ pub(super) struct Service {
     conditional_access: Option<Timestamp>,
     /// Start of the present ten seconds, and resource units spent in them.
     spent: (Timestamp, u32),
+    /// The same for requests to reports, and by the minute for those that select key credentials.
+    reports: (Timestamp, u32),
+    keys: (Timestamp, u32),
 }
 
 impl Service {
@@ -45,6 +48,8 @@ impl Service {
             epoch: 0,
             conditional_access: None,
             spent: (Timestamp::UNIX_EPOCH, 0),
+            reports: (Timestamp::UNIX_EPOCH, 0),
+            keys: (Timestamp::UNIX_EPOCH, 0),
         }
     }
 
@@ -78,7 +83,8 @@ impl Service {
         Ok(())
     }
 
-    /// Charges for a request, or refuses it because too much was spent.
+    /// Charges for a request, or refuses it because too much was spent ("Microsoft Graph service-specific throttling
+    /// limits").
     pub fn charge(&mut self, ask: &Ask, units: u32) -> Result<(), Refusal> {
         let throttled = || Refusal::new(429, "TooManyRequests", "Too many requests. Please retry again later.");
         if self.weather.conditional_access_limit && ask.segments.first().is_some_and(|first| first == "identity") {
@@ -90,17 +96,18 @@ impl Service {
             }
             self.conditional_access = Some(ask.now);
         }
-        let Some(budget) = self.weather.resource_units_per_10s else { return Ok(()) };
-        let since = ask.now.duration_since(self.spent.0).as_secs();
-        if !(0..10).contains(&since) {
-            self.spent = (ask.now, 0);
+        let first = ask.segments.first().map_or("", String::as_str);
+        if self.weather.report_limit && matches!(first, "reports" | "auditLogs") {
+            spend(&mut self.reports, 1, 5, 10, ask.now)?;
         }
-        if self.spent.1 + units > budget {
-            let rest = 10 - ask.now.duration_since(self.spent.0).as_secs();
-            return Err(throttled().with("Retry-After", rest.to_string()));
+        let selects = ask.option("$select").is_some_and(|names| names.contains("keyCredentials"));
+        if self.weather.key_credentials_limit && selects {
+            spend(&mut self.keys, 1, 150, 60, ask.now)?;
         }
-        self.spent.1 += units;
-        Ok(())
+        match self.weather.resource_units_per_10s {
+            Some(budget) => spend(&mut self.spent, units, budget, 10, ask.now),
+            None => Ok(()),
+        }
     }
 
     /// Spent share of the budget, above 0.8 (header `x-ms-throttle-limit-percentage`).
@@ -115,6 +122,20 @@ impl Service {
         let mut desk = Desk { key: self.key, weather: self.weather, dice: &mut self.dice, refused: &self.refused };
         route(world, &mut desk, ask)
     }
+}
+
+/// Spends from a budget that is renewed every so many seconds, or refuses until it is.
+fn spend(spent: &mut (Timestamp, u32), cost: u32, budget: u32, seconds: i64, now: Timestamp) -> Result<(), Refusal> {
+    if !(0..seconds).contains(&now.duration_since(spent.0).as_secs()) {
+        *spent = (now, 0);
+    }
+    if spent.1 + cost > budget {
+        let rest = seconds - now.duration_since(spent.0).as_secs();
+        let refusal = Refusal::new(429, "TooManyRequests", "Too many requests. Please retry again later.");
+        return Err(refusal.with("Retry-After", rest.to_string()));
+    }
+    spent.1 += cost;
+    Ok(())
 }
 
 /// What a request costs ("Microsoft Graph service-specific throttling limits", resource units of the identity service).
