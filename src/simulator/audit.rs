@@ -103,6 +103,19 @@ impl Log {
         }
     }
 
+    /// Logs a step of Microsoft's own recovery. The activity names are invented: none has been published.
+    pub fn write_recovery(&mut self, at: Timestamp, activity: &str, job: &str) {
+        let target = Target {
+            kind: "Other",
+            id: job.to_owned(),
+            name: Value::Null,
+            principal_name: Value::Null,
+            changes: Vec::new(),
+        };
+        let about = ("Backup and Recovery", "Microsoft Entra Backup and Recovery", "Update");
+        self.push(at, (about, activity.to_owned(), vec![target]));
+    }
+
     fn push(&mut self, at: Timestamp, (about, activity, targets): Draft) {
         self.number += 1;
         let number = self.number;

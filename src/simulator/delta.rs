@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::collection::Collection;
+use super::dice::Dice;
 use super::directory::{Directory, Entry, Relation, Standing};
 use super::exchange::{Ask, Refusal, Reply};
 use super::lens::{Selectable, kind, without_keys};
@@ -85,7 +86,11 @@ pub(super) fn delta(feed: &mut Feed<'_, '_>, ask: &Ask, collection: Collection, 
         return Ok(next_page(ask, set, &round, &feed.desk.key, Vec::new()));
     }
     let size = page_size(ask, &PAGING)?;
-    let (mut items, next) = tell(feed.directory, collection, &round, size);
+    let back = if feed.desk.dice.chance(feed.desk.weather.repeated) { feed.desk.dice.below(PAGE_LINKS / 2) } else { 0 };
+    let (mut items, next) = tell(feed.directory, collection, &round, size, back);
+    if feed.desk.dice.chance(feed.desk.weather.reordered) {
+        shuffle(feed.desk.dice, &mut items);
+    }
     if !items.is_empty() && feed.desk.dice.chance(feed.desk.weather.duplicated) {
         let again = feed.desk.dice.pick(&items).clone();
         items.insert(feed.desk.dice.below(items.len() + 1), again);
@@ -106,10 +111,13 @@ fn resume(feed: &mut Feed<'_, '_>, ask: &Ask, collection: Collection, token: &st
         .filter(|round| round.subject == collection.name())
         .ok_or_else(|| Refusal::bad("Badly formed token."))?;
     let too_old = ask.now.as_second() - round.issued > TOKEN_SECONDS;
-    if too_old || round.epoch != feed.epoch {
+    let lost = round.after.is_none() && feed.desk.dice.chance(feed.desk.weather.state_lost);
+    if too_old || lost || round.epoch != feed.epoch {
         let message = "The sync state generation is not found; a full synchronization is required.";
-        if feed.desk.dice.chance(0.25) {
-            return Err(Refusal::new(400, "SyncStateNotFound", message));
+        // "A 40X error with codes such as syncStateNotFound" ("Use delta query"); all three were seen by users.
+        if feed.desk.dice.chance(0.3) {
+            let status = *feed.desk.dice.pick(&[400, 404]);
+            return Err(Refusal::new(status, "SyncStateNotFound", message));
         }
         return Err(Refusal::new(410, "syncStateNotFound", message).with("Location", ask.link(&[("$deltatoken", "")])));
     }
@@ -185,8 +193,29 @@ fn order(nonce: u64, place: usize) -> u64 {
 
 type Next = Option<(u64, Option<u64>)>;
 
-/// The objects of one page, and where the next begins.
-fn tell(directory: &Directory, collection: Collection, round: &Continuation, size: usize) -> (Vec<Value>, Next) {
+/// Puts the objects of a page and the links of each into another order: none is promised.
+fn shuffle(dice: &mut Dice, items: &mut [Value]) {
+    dice.shuffle(items);
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        for links in
+            item.values_mut().filter_map(Value::as_array_mut).filter(|links| links.iter().all(Value::is_object))
+        {
+            if links.iter().all(|link| link["@odata.type"].is_string() && link["id"].is_string()) {
+                dice.shuffle(links);
+            }
+        }
+    }
+}
+
+/// The objects of one page, and where the next begins. A page that goes on with the links of an object tells `back` of
+/// those told before again.
+fn tell(
+    directory: &Directory,
+    collection: Collection,
+    round: &Continuation,
+    size: usize,
+    back: usize,
+) -> (Vec<Value>, Next) {
     let tracked = Tracked::new(collection, round.select.as_deref());
     let since = round.since.map(|since| if round.replay { since.saturating_sub(REPLAYED_CHANGES) } else { since });
     let mut due: Vec<(u64, usize)> = directory
@@ -200,6 +229,11 @@ fn tell(directory: &Directory, collection: Collection, round: &Continuation, siz
         })
         .filter(|(_, place)| is_due(&directory.entries[*place], &tracked, since, round.replay))
         .collect();
+    // Of a large collection only the page and the one after it need an order.
+    if due.len() > size + 1 {
+        due.select_nth_unstable(size);
+        due.truncate(size + 1);
+    }
     due.sort_unstable();
 
     let (mut items, mut links, mut last) = (Vec::new(), 0, None);
@@ -208,7 +242,7 @@ fn tell(directory: &Directory, collection: Collection, round: &Continuation, siz
             return (items, last);
         }
         let from = if round.after == Some(key) { round.link_after } else { None };
-        let (item, told, more) = show(directory, place, &tracked, since, from, PAGE_LINKS - links);
+        let (item, told, more) = show(directory, place, &tracked, since, (from, back), PAGE_LINKS - links);
         items.push(item);
         links += told;
         if more.is_some() {
@@ -246,7 +280,7 @@ fn show(
     place: usize,
     tracked: &Tracked,
     since: Option<u64>,
-    from: Option<u64>,
+    (from, back): (Option<u64>, usize),
     room: usize,
 ) -> (Value, usize, Option<u64>) {
     let entry = &directory.entries[place];
@@ -270,6 +304,9 @@ fn show(
 
     let fresh = since.is_none_or(|since| entry.born > since);
     let first = from.map_or(0, |from| from as usize + 1);
+    // At most half of the room, so that every page gets on.
+    let earlier = entry.links.range((relation, 0)..(relation, first)).rev().take(back.min(room / 2)).last();
+    let first = earlier.map_or(first, |((_, target), _)| *target);
     let mut due = entry.links.range((relation, first)..=(relation, usize::MAX)).filter_map(|((_, target), link)| {
         let present = link.present && directory.is_live(*target);
         let changed = since.is_some_and(|since| link.changed > since);

@@ -123,6 +123,7 @@ pub struct Directory {
     now: Timestamp,
     lost: usize,
     lost_of: HashMap<usize, usize>,
+    silent: bool,
     /// What was created while this is set is left alone by the ordinary life: agents, PIM, and other later comers.
     pub(super) aside: bool,
     /// Who did what.
@@ -144,6 +145,7 @@ impl Directory {
             now,
             lost: 0,
             lost_of: HashMap::new(),
+            silent: false,
             aside: false,
             log: Log::new(seed),
         }
@@ -165,6 +167,9 @@ impl Directory {
 
     /// The number of a new change to `place`; 0, which no delta query ever reaches, while changes are to be lost.
     fn next(&mut self, place: Option<usize>) -> u64 {
+        if self.silent {
+            return 0;
+        }
         let left = place.and_then(|place| self.lost_of.get_mut(&place)).filter(|left| **left > 0);
         let left = left.or((self.lost > 0).then_some(&mut self.lost));
         if let Some(left) = left {
@@ -189,6 +194,14 @@ impl Directory {
         true
     }
 
+    /// What `change` does is told by no delta query.
+    pub(super) fn silently<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        self.silent = true;
+        let done = change(self);
+        self.silent = false;
+        done
+    }
+
     pub(super) fn place(&self, collection: Collection, id: &str) -> Option<usize> {
         self.by_id.get(&(collection, id.to_owned())).copied()
     }
@@ -209,6 +222,11 @@ impl Directory {
     /// The places of those objects of a collection that the ordinary life deals with.
     pub(super) fn ordinary(&self, collection: Collection) -> &[usize] {
         &self.ordinary[collection.index()]
+    }
+
+    /// The place of an object, whatever its standing.
+    pub(super) fn place_of(&self, id: &str) -> Option<usize> {
+        self.ids.get(id).copied()
     }
 
     /// The ids of the live objects of `collection`, in order of creation.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::audit::Mark;
 use super::exchange::{Ask, Refusal, Reply};
-use super::reads::{Desk, Paging, page_size};
+use super::reads::{Desk, Paging, document, page_size};
 use super::routes::World;
 use super::token::Continuation;
 
@@ -27,12 +27,7 @@ pub(super) fn read(world: &World<'_>, desk: &mut Desk<'_>, ask: &Ask, rest: &[&s
             ask.allow_only(&[])?;
             let marks = log.shown(oldest, ask.now, ask.now);
             let found = marks.iter().map(|mark| log.record(mark)).find(|record| record["id"] == *id);
-            let mut body = Map::new();
-            body.insert("@odata.context".into(), json!(ask.context("auditLogs/directoryAudits/$entity")));
-            if let Value::Object(record) = found.ok_or_else(|| Refusal::missing(id))? {
-                body.extend(record);
-            }
-            Ok(Reply::Json(Value::Object(body)))
+            document(ask, "auditLogs/directoryAudits/$entity", found.ok_or_else(|| Refusal::missing(id))?)
         }
         [_, segment, ..] => Err(Refusal::unknown(segment)),
     }

@@ -18,6 +18,8 @@ pub(super) struct Ask {
     pub options: Vec<(String, String)>,
     /// Whether `ConsistencyLevel: eventual` was sent.
     pub eventual: bool,
+    /// Whether `Prefer: include-unknown-enum-members` was sent.
+    pub unknown_members: bool,
     /// The simulated time of the request.
     pub now: Timestamp,
 }
@@ -103,7 +105,22 @@ impl Ask {
             .map(|option| option.split_once('=').unwrap_or((option, "")))
             .map(|(name, value)| (decode(name), decode(&value.replace('+', "%20"))))
             .collect();
-        Some(Self { base: base.to_owned(), version, segments: segments.collect(), options, eventual, now })
+        Some(Self {
+            base: base.to_owned(),
+            version,
+            segments: segments.collect(),
+            options,
+            eventual,
+            unknown_members: false,
+            now,
+        })
+    }
+
+    /// The same with what the `Prefer` header asks for.
+    pub fn preferring(mut self, prefer: &str) -> Self {
+        let mut wishes = prefer.split([',', ';']).map(str::trim);
+        self.unknown_members = wishes.any(|wish| wish.eq_ignore_ascii_case("include-unknown-enum-members"));
+        self
     }
 
     /// The value of a query option. Names of system options are compared without regard to case.

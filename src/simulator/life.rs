@@ -19,6 +19,7 @@ use super::founding::{self, Cast};
 use super::groups::{self, Sort as GroupSort};
 use super::people::{self, Sort};
 use super::policies;
+use super::recovery::Vault;
 use super::reports::Report;
 use super::words::PROJECTS;
 use super::{Happening, Kind};
@@ -64,8 +65,10 @@ const REPORT_SECONDS: i64 = 6 * 3600;
 
 impl Life {
     /// Plays whole hours up to `to`.
-    pub fn until(&mut self, directory: &mut Directory, report: &mut Report, to: Timestamp) {
+    pub fn until(&mut self, directory: &mut Directory, report: &mut Report, vault: &mut Vault, to: Timestamp) {
         while self.lived + HOUR <= to {
+            directory.set_now(self.lived);
+            vault.hour(directory, self.lived);
             let told = self.journal.len();
             self.hour(directory);
             directory.aside = true;
@@ -209,7 +212,10 @@ impl Life {
     fn leave(&mut self, directory: &mut Directory) {
         let Some(id) = self.employee(directory) else { return };
         let at = directory.now();
-        directory.patch(&id, json!({"accountEnabled": false, "signInSessionsValidFromDateTime": seconds(at)}));
+        let left = seconds(at);
+        let change =
+            json!({"accountEnabled": false, "employeeLeaveDateTime": left, "signInSessionsValidFromDateTime": left});
+        directory.patch(&id, change);
         let days = |days: usize| SignedDuration::from_hours(24 * days as i64);
         let (strip, delete) = (1 + self.dice.below(5), 10 + self.dice.below(12));
         self.plan(at + days(strip), Plan::Strip(id.clone()));

@@ -31,12 +31,14 @@ mod pim;
 mod policies;
 mod reads;
 mod record;
+mod recovery;
 mod reports;
 mod routes;
 mod schema;
 mod server;
 mod service;
 mod settings;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -57,7 +59,7 @@ pub use self::journal::{Happening, Kind};
 pub use self::permissions::{Licence, TenantKind};
 pub use self::record::{LinkRecord, Record};
 pub use self::weather::Weather;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 
 /// How a simulated tenant is to be.
 #[derive(Debug, Clone)]
@@ -124,6 +126,7 @@ const LOGGED_REQUESTS: usize = 200_000;
 struct State {
     directory: Directory,
     report: reports::Report,
+    vault: recovery::Vault,
     life: life::Life,
     service: service::Service,
     requests: VecDeque<Request>,
@@ -131,6 +134,11 @@ struct State {
 }
 
 impl State {
+    /// Lets native recovery do what is due by now.
+    fn settle(&mut self, now: Timestamp) {
+        self.vault.settle(&mut self.directory, now);
+    }
+
     fn log(&mut self, request: Request) {
         self.request_count += 1;
         if self.requests.len() == LOGGED_REQUESTS {
@@ -165,13 +173,14 @@ impl Simulator {
         let service = service::Service::new(options.seed, options.weather, rights);
         let mut directory = Directory::new(options.seed, options.start);
         let (mut dice, mut other) = (dice::Dice::new(options.seed, 0), dice::Dice::new(options.seed, 3));
-        let cast = founding::found(&mut directory, &mut dice, &service.tenant_id, options.users, options.start);
-        let estate = estate::settle(&mut directory, &mut other, &cast, &service.tenant_id, options.start);
+        let cast = founding::found(&mut directory, &mut dice, &service.door.tenant_id, options.users, options.start);
+        let estate = estate::settle(&mut directory, &mut other, &cast, &service.door.tenant_id, options.start);
         let mut report = reports::Report::default();
         report.make(&directory);
+        let vault = recovery::Vault::founded(&directory, options.seed);
         directory.log.begin();
         let (tenant_id, client_id, client_secret) =
-            (service.tenant_id.clone(), service.client_id.clone(), service.client_secret.clone());
+            (service.door.tenant_id.clone(), service.door.client_id.clone(), service.door.client_secret.clone());
         let life = life::Life {
             dice,
             cast,
@@ -183,7 +192,7 @@ impl Simulator {
             episodes: options.episodes,
             affairs: affairs::Affairs::new(&directory, other, estate, tenant_id.clone()),
         };
-        let state = State { directory, report, life, service, requests: VecDeque::new(), request_count: 0 };
+        let state = State { directory, report, vault, life, service, requests: VecDeque::new(), request_count: 0 };
         let shared = server::Shared { tenant: Arc::new(Mutex::new(state)), clock, base };
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(server::serve(listener, shared.clone(), async {
@@ -214,24 +223,95 @@ impl Simulator {
         self.client_secret.clone()
     }
 
+    /// Registers a certificate with the client, PEM or DER, so that it may sign assertions with its key.
+    ///
+    /// # Errors
+    /// It is not a certificate with an RSA key.
+    pub fn register_certificate(&self, certificate: &[u8]) -> Result<(), String> {
+        self.shared.lock().service.door.register_certificate(certificate)
+    }
+
+    /// Trusts tokens of another issuer about this subject, for the audience `api://AzureADTokenExchange`, that are
+    /// signed with the RSA key of `key`: a certificate or public key, PEM or DER.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn trust(&self, issuer: &str, subject: &str, key: &[u8]) -> Result<(), String> {
+        self.shared.lock().service.door.trust(issuer, subject, key)
+    }
+
+    /// Where App Service would say that managed identity is served (`IDENTITY_ENDPOINT`). The endpoint of virtual
+    /// machines is at `/metadata/identity/oauth2/token` below [`Simulator::url`].
+    pub fn identity_endpoint(&self) -> String {
+        format!("{}/msi/token", self.shared.base)
+    }
+
+    /// What App Service would say to send there (`IDENTITY_HEADER`).
+    pub fn identity_header(&self) -> String {
+        self.shared.lock().service.door.identity_header()
+    }
+
+    /// From now on Graph wants these claims (JSON) of every access token and challenges for them; none ends it. A token
+    /// has them that was asked for with a `claims` parameter that holds them.
+    pub fn demand_claims(&self, claims: Option<&str>) {
+        self.shared.lock().service.door.demanded = claims.map(str::to_owned);
+    }
+
+    /// Makes every access token issued so far invalid.
+    pub fn revoke_tokens(&self) {
+        self.shared.lock().service.door.revoke_tokens();
+    }
+
     /// Plays the tenant's life up to `to`, in whole hours since the start. Does not move the clock.
     pub fn live_until(&self, to: Timestamp) {
         let state = &mut *self.shared.lock();
-        state.life.until(&mut state.directory, &mut state.report, to);
+        state.life.until(&mut state.directory, &mut state.report, &mut state.vault, to);
     }
 
     /// What whole reads would show now.
     pub fn record(&self) -> Record {
-        let state = self.shared.lock();
-        record::record(&state.directory, &state.report)
+        let now = self.now();
+        let state = &mut *self.shared.lock();
+        state.settle(now);
+        record::record(&state.directory, &state.report, &state.vault, now)
     }
 
     /// The audit records that could be read at some time up to now, oldest first. Later ones may still come of earlier
     /// activities.
     pub fn events(&self) -> Vec<Value> {
-        use crate::clock::Clock;
-        let now = self.shared.clock.now();
-        self.shared.lock().directory.log.ever_shown(now)
+        let now = self.now();
+        let state = &mut *self.shared.lock();
+        state.settle(now);
+        state.directory.log.ever_shown(now)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// The ids of the snapshots of Microsoft's own recovery, newest first.
+    pub fn native_snapshots(&self) -> Vec<String> {
+        self.shared.lock().vault.snapshot_ids()
+    }
+
+    /// Starts a job of Microsoft's own recovery that brings `objects` back to what they were in a snapshot, as far as
+    /// that recovery goes: its id. What it writes about an hour later shows in no delta query. None if the snapshot is
+    /// unknown or another job runs.
+    pub fn recover_natively(&self, snapshot: &str, objects: &[String]) -> Option<String> {
+        self.native_job(snapshot, objects, false)
+    }
+
+    /// Starts a preview of the same, which writes nothing.
+    pub fn preview_natively(&self, snapshot: &str, objects: &[String]) -> Option<String> {
+        self.native_job(snapshot, objects, true)
+    }
+
+    fn native_job(&self, snapshot: &str, objects: &[String], preview: bool) -> Option<String> {
+        let now = self.now();
+        let state = &mut *self.shared.lock();
+        state.settle(now);
+        state.directory.set_now(now);
+        state.vault.start(&mut state.directory, snapshot, objects, preview)
     }
 
     /// What happened since the start, in order.
@@ -251,9 +331,9 @@ impl Simulator {
 
     /// Changes the directory by hand, all in one moment by the shared clock.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
-        use crate::clock::Clock;
-        let now = self.shared.clock.now();
+        let now = self.now();
         let state = &mut *self.shared.lock();
+        state.settle(now);
         state.directory.set_now(now);
         let editor = state.life.affairs.estate.operators.first();
         let (id, name) = editor.map_or(("", ""), |(id, name)| (id.as_str(), name.as_str()));

@@ -210,6 +210,16 @@ fn one(
     Ok(Reply::Json(Value::Object(body)))
 }
 
+/// A single body under its context.
+pub(super) fn document(ask: &Ask, set: &str, found: Value) -> Result<Reply, Refusal> {
+    let mut body = Map::new();
+    body.insert("@odata.context".into(), json!(ask.context(set)));
+    if let Value::Object(found) = found {
+        body.extend(found);
+    }
+    Ok(Reply::Json(Value::Object(body)))
+}
+
 /// The place of a live object.
 pub(super) fn live(directory: &Directory, collection: Collection, id: &str) -> Result<usize, Refusal> {
     // GUIDs and user principal names are compared without regard to case; ids of assignments and grants are not.

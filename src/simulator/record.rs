@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::collection::Collection;
 use super::directory::{Directory, Relation, Standing};
 use super::lens::{Lens, facet_value};
+use super::recovery::Vault;
 use super::reports::{self, Report};
 use super::{pim, routes};
 
@@ -22,11 +24,41 @@ pub struct Record {
     /// Links whose two ends are live, sorted.
     pub links: Vec<LinkRecord>,
     /// What belongs to live objects but does not come with the lists of their collection, by collection and name, then
-    /// by id; only where there is any: `signInActivity` and `employeeLeaveDateTime` of users; what cast lists give
-    /// (`identityParentId` of users, `agentIdentityBlueprintId` and `createdDateTime` of service principals); what has
-    /// a path of its own (`rules`, `inheritablePermissions`, `identitySynchronization`); `includeTargets`, which come
-    /// with the read of a single configuration.
+    /// by id; only where there is any: `signInActivity` of users; what cast lists give (`agentIdentityBlueprintId` and
+    /// `createdDateTime` of service principals); what has a path of its own (`rules`, `inheritablePermissions`,
+    /// `identitySynchronization`); `includeTargets`, which come with the read of a single configuration.
     pub facets: BTreeMap<(Collection, &'static str), BTreeMap<String, Value>>,
+}
+
+impl Record {
+    /// The live objects with everything that can be read of them by any path, as a property of the name that the path
+    /// ends with: cast properties, rules, targets, federation. Left out is `signInActivity`, which never stands still.
+    pub fn whole_objects(&self) -> BTreeMap<Collection, BTreeMap<String, Value>> {
+        let mut objects = self.objects.clone();
+        for ((collection, name), values) in self.facets.iter().filter(|((_, name), _)| *name != "signInActivity") {
+            let Some(members) = objects.get_mut(collection) else { continue };
+            for (id, value) in values {
+                members.entry(id.clone()).and_modify(|object| object[*name] = value.clone());
+            }
+        }
+        let methods = objects.get(&Collection::AuthenticationMethodConfiguration).cloned().unwrap_or_default();
+        let policies = objects.get_mut(&Collection::AuthenticationMethodsPolicy);
+        for policy in policies.into_iter().flat_map(BTreeMap::values_mut) {
+            for inline in policy["authenticationMethodConfigurations"].as_array_mut().into_iter().flatten() {
+                if let Some(method) = inline["id"].as_str().and_then(|id| methods.get(id)) {
+                    *inline = method.clone();
+                }
+            }
+        }
+        for link in self.links.iter().filter(|link| link.relation == Relation::FederationConfiguration) {
+            let federation = self.objects[&Collection::DomainFederation][&link.target].clone();
+            let domains = objects.get_mut(&Collection::Domain);
+            if let Some(domain) = domains.and_then(|domains| domains.get_mut(&link.source)) {
+                domain["federationConfiguration"] = json!([federation]);
+            }
+        }
+        objects
+    }
 }
 
 /// A link between two live objects.
@@ -45,7 +77,7 @@ pub struct LinkRecord {
 }
 
 /// The record of everything now.
-pub(super) fn record(directory: &Directory, report: &Report) -> Record {
+pub(super) fn record(directory: &Directory, report: &Report, vault: &Vault, now: Timestamp) -> Record {
     let mut record = Record::default();
     for entry in &directory.entries {
         let shelf = match entry.standing {
@@ -77,6 +109,8 @@ pub(super) fn record(directory: &Directory, report: &Report) -> Record {
     }
     record.links.sort();
     made_up(directory, report, &mut record);
+    record.objects.insert(Collection::RecoverySnapshot, vault.snapshots_by_id());
+    record.objects.insert(Collection::RecoveryJob, vault.jobs_by_id(now));
     record
 }
 

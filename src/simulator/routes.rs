@@ -4,7 +4,7 @@
 //!
 //! Paths are those of the reference page of each type.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::collection::Collection;
 use super::delta::{Feed, delta};
@@ -14,12 +14,14 @@ use super::exchange::{Ask, Refusal, Reply};
 use super::lens::{Lens, is_a};
 use super::pim;
 use super::reads::{self, Desk, List, Paging};
+use super::recovery::{self, Vault};
 use super::reports::{self, Report};
 
 /// Everything that can be read.
 pub(super) struct World<'a> {
     pub directory: &'a Directory,
     pub report: &'a Report,
+    pub vault: &'a Vault,
     /// How many days the audit log is kept.
     pub audit_days: i64,
     /// How many times all delta tokens were made to expire.
@@ -62,6 +64,7 @@ pub(super) fn route(world: &World<'_>, desk: &mut Desk<'_>, ask: &Ask) -> Answer
             let set = format!("identity/conditionalAccess/deletedItems/{kind}");
             reads::page(world.directory, desk, ask, &reads::bin(world.directory, collection, None, &set))
         }
+        ["directory", "recovery", rest @ ..] => recovery::read(world.vault, desk, ask, rest),
         ["auditLogs", "directoryAudits", rest @ ..] => events::read(world, desk, ask, rest),
         ["reports", "authenticationMethods", "userRegistrationDetails"] => {
             let set = "reports/authenticationMethods/userRegistrationDetails";
@@ -116,15 +119,8 @@ fn main(world: &World<'_>, desk: &mut Desk<'_>, ask: &Ask, of: (Collection, &'st
         }
         [id, "authentication", "requirements"] if collection == Collection::User && ask.version == "beta" => {
             let place = reads::live(directory, collection, id)?;
-            let mut body = Map::new();
-            body.insert(
-                "@odata.context".into(),
-                json!(ask.context(&format!("users('{id}')/authentication/requirements"))),
-            );
-            if let Value::Object(requirements) = reports::requirements(&directory.entries[place]) {
-                body.extend(requirements);
-            }
-            Ok(Reply::Json(Value::Object(body)))
+            let set = format!("users('{id}')/authentication/requirements");
+            reads::document(ask, &set, reports::requirements(&directory.entries[place]))
         }
         [id, link] => related(directory, desk, ask, of, id, link, None),
         [_, _, segment, ..] => Err(Refusal::unknown(segment)),
@@ -335,12 +331,8 @@ fn plain_single(world: &World<'_>, desk: &mut Desk<'_>, ask: &Ask, of: (Collecti
     ask.allow_only(&["$select"])?;
     let places = pim::places(directory, collection).into_iter();
     let found = places.map(|place| pim::made(collection, &directory.entries[place])).find(|body| body["id"] == id);
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), json!(ask.context(&format!("{set}/$entity"))));
-    if let Value::Object(found) = narrowed(found.ok_or_else(|| Refusal::missing(id))?, ask) {
-        body.extend(found);
-    }
-    Ok(Reply::Json(Value::Object(body)))
+    let found = narrowed(found.ok_or_else(|| Refusal::missing(id))?, ask);
+    reads::document(ask, &format!("{set}/$entity"), found)
 }
 
 /// What lies below an object of a collection without a feed.
@@ -370,12 +362,7 @@ fn part_of(
             reads::page(directory, desk, ask, &list)
         }
         (Collection::CrossTenantAccessPolicyPartner, "identitySynchronization") => match kept() {
-            Value::Object(synchronization) => {
-                let mut body = Map::new();
-                body.insert("@odata.context".into(), json!(ask.context(&below)));
-                body.extend(synchronization);
-                Ok(Reply::Json(Value::Object(body)))
-            }
+            synchronization @ Value::Object(_) => reads::document(ask, &below, synchronization),
             _ => Err(Refusal::missing(part)),
         },
         _ => Err(Refusal::unknown(part)),
@@ -387,11 +374,9 @@ fn part_of(
 fn methods_policy(directory: &Directory, ask: &Ask, set: &str) -> Answer {
     ask.allow_only(&[])?;
     let policy = directory.live(Collection::AuthenticationMethodsPolicy).next().ok_or_else(|| Refusal::missing(set))?;
-    let mut body = Map::new();
-    body.insert("@odata.context".into(), json!(ask.context(set)));
-    body.extend(Lens::everything(policy));
+    let mut body = Lens::everything(policy);
     body.insert("authenticationMethodConfigurations".into(), method_configurations(directory));
-    Ok(Reply::Json(Value::Object(body)))
+    reads::document(ask, set, Value::Object(body))
 }
 
 /// The configurations as the policy holds them.

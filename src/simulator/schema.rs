@@ -72,11 +72,7 @@ impl Collection {
     /// What belongs to the objects of the collection but does not come with its lists: by name, and how it is had.
     pub(super) fn facets(self) -> &'static [(&'static str, Facet)] {
         match self {
-            Self::User => &[
-                ("identityParentId", Facet::Cast("agentUser")),
-                ("signInActivity", Facet::Guarded),
-                ("employeeLeaveDateTime", Facet::Guarded),
-            ],
+            Self::User => &[("signInActivity", Facet::Guarded)],
             Self::ServicePrincipal => &[
                 ("agentIdentityBlueprintId", Facet::Cast("agentIdentity")),
                 ("createdDateTime", Facet::Cast("agentIdentity")),
@@ -177,6 +173,7 @@ const USER: &[Property] = &[
     p("deletedDateTime", Selected),
     p("accountEnabled", Selected),
     p("ageGroup", Selected),
+    p("authorizationInfo", Selected),
     ls("assignedLicenses"),
     ls("assignedPlans"),
     p("city", Selected),
@@ -189,12 +186,14 @@ const USER: &[Property] = &[
     p("department", Selected),
     p("employeeHireDate", Selected),
     p("employeeId", Selected),
+    p("employeeLeaveDateTime", Selected),
     p("employeeOrgData", Selected),
     p("employeeType", Selected),
     p("externalUserState", Selected),
     p("externalUserStateChangeDateTime", Selected),
     p("faxNumber", Selected),
     ls("identities"),
+    p("identityParentId", Selected),
     ls("imAddresses"),
     p("isManagementRestricted", Selected),
     p("isResourceAccount", Selected),
@@ -316,6 +315,8 @@ const APPLICATION: &[Property] = &[
     p("verifiedPublisher", Always),
     p("web", Always),
     p("spa", Always),
+    p("authenticationBehaviors", Selected),
+    p("managerApplications", Selected),
 ];
 
 const SERVICE_PRINCIPAL: &[Property] = &[

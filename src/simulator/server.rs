@@ -14,15 +14,17 @@ use axum::extract::State;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::serve::{IncomingStream, Listener};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::dice::Dice;
 use super::exchange::{Ask, Refusal, Reply};
 use super::reads::http_date;
 use super::routes::World;
-use super::service::resource_units;
+use super::service::{Service, resource_units};
+use super::sign_in::Desk;
 use super::{Request, State as Tenant};
 use crate::clock::{Clock, ManualClock};
 
@@ -89,7 +91,12 @@ struct Line {
 
 impl Line {
     fn check(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if !self.cut.0.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        // The other side sees a reset and not an orderly end.
+        let _ = self.stream.set_zero_linger();
+        Err(io::ErrorKind::ConnectionReset.into())
     }
 }
 
@@ -143,11 +150,15 @@ async fn handle(
         cut.0.store(true, Ordering::SeqCst);
     }
     let truncate = graph && tenant.service.dice.chance(weather.truncated);
+    let slow = graph && tenant.service.dice.chance(weather.slow);
+    let html = graph && tenant.service.dice.chance(weather.html);
 
-    let answer = if graph {
+    let answer = if html {
+        page(&mut tenant.service.dice)
+    } else if graph {
         graph_answer(&shared, &mut tenant, &method, &uri, &headers, &body, now)
     } else {
-        sign_in_answer(&shared, &mut tenant, &method, &uri, &body, now)
+        sign_in_answer(&shared, &mut tenant, (&method, &uri, &headers), &body, now)
     };
     tenant.log(Request {
         at: now,
@@ -158,11 +169,35 @@ async fn handle(
         resource_units: answer.units,
     });
     drop(tenant);
-    write(answer, now, truncate)
+    let date = now + SignedDuration::from_secs(weather.date_skew_seconds);
+    write(answer, date, truncate, slow.then_some(shared.clock))
 }
 
-fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
-    let mut response = Response::builder().status(answer.status).header("Date", http_date(now));
+/// What a proxy or a portal on the way would answer.
+fn page(dice: &mut Dice) -> Answer {
+    let status = *dice.pick(&[200, 503]);
+    let body = b"<!DOCTYPE html><html><head><title>Please wait</title></head><body>Please wait.</body></html>".to_vec();
+    Answer { status, headers: vec![("Content-Type", "text/html; charset=utf-8".to_owned())], body, units: 0 }
+}
+
+/// Pieces in which a slow body comes.
+const PIECES: usize = 8;
+
+/// `body` piece by piece, a second by `clock` before each.
+fn dripping(body: Vec<u8>, clock: ManualClock) -> Body {
+    let size = body.len().div_ceil(PIECES).max(1);
+    let pieces: std::collections::VecDeque<Bytes> =
+        body.chunks(size).map(|piece| Bytes::from(piece.to_vec())).collect();
+    Body::from_stream(futures_util::stream::unfold((pieces, clock), |(mut pieces, clock)| async move {
+        let piece = pieces.pop_front()?;
+        clock.advance(std::time::Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        Some((Ok::<_, io::Error>(piece), (pieces, clock)))
+    }))
+}
+
+fn write(answer: Answer, date: Timestamp, truncate: bool, slow: Option<ManualClock>) -> Response<Body> {
+    let mut response = Response::builder().status(answer.status).header("Date", http_date(date));
     for (name, value) in &answer.headers {
         response = response.header(*name, value);
     }
@@ -177,6 +212,8 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
             tokio::task::yield_now().await;
             Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None))
         }))
+    } else if let Some(clock) = slow {
+        dripping(answer.body, clock)
     } else {
         Body::from(answer.body)
     };
@@ -186,17 +223,28 @@ fn write(answer: Answer, now: Timestamp, truncate: bool) -> Response<Body> {
 fn sign_in_answer(
     shared: &Shared,
     tenant: &mut Tenant,
-    method: &Method,
-    uri: &Uri,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
     body: &[u8],
     now: Timestamp,
 ) -> Answer {
     let segments: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    // A form is written as a query string is.
+    let fields = |text: &str| Ask::parse("", "/v1.0", text, false, now).map(|ask| ask.options).unwrap_or_default();
+    let Service { door, weather, dice, rights, key, .. } = &mut tenant.service;
+    let (base, roles) = (shared.base.as_ref(), &rights.permissions);
+    let storm = dice.chance(weather.sign_in_unavailable);
+    let mut desk = Desk { base, key, dice, roles, now, storm };
+    let query = uri.query().unwrap_or_default();
     let (status, body) = match segments.as_slice() {
         [directory, "oauth2", "v2.0", "token"] if method == Method::POST => {
-            // A form is written as a query string is.
-            let form = Ask::parse("", "/v1.0", &String::from_utf8_lossy(body), false, now).map(|ask| ask.options);
-            tenant.service.sign_in(&shared.base, directory, &form.unwrap_or_default(), now)
+            door.token(&mut desk, directory, &fields(&String::from_utf8_lossy(body)))
+        }
+        ["metadata", "identity", "oauth2", "token"] if method == Method::GET => {
+            door.machine_token(&mut desk, &fields(query), text("Metadata"))
+        }
+        ["msi", "token"] if method == Method::GET => {
+            door.app_service_token(&mut desk, &fields(query), text("X-IDENTITY-HEADER"))
         }
         _ => (404, json!({"error": "not_found", "error_description": "No such endpoint."})),
     };
@@ -219,8 +267,10 @@ fn graph_answer(
     let client_request_id = text("client-request-id").map_or_else(|| request_id.clone(), str::to_owned);
     let ids = (request_id.as_str(), client_request_id.as_str());
     let eventual = text("ConsistencyLevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual"));
-    let signed_in = tenant.service.authenticate(text("Authorization"), now);
+    let signed_in = tenant.service.door.authenticate(&shared.base, &tenant.service.key, text("Authorization"), now);
     let ask = Ask::parse(&shared.base, uri.path(), uri.query().unwrap_or_default(), eventual, now);
+    let ask = ask.map(|ask| ask.preferring(text("Prefer").unwrap_or_default()));
+    tenant.settle(now);
     let outcome = match (signed_in, ask) {
         (Err(refusal), _) => (Err(refusal), 0),
         (_, None) => (Err(Refusal::new(404, "BadRequest", "Invalid version.")), 0),
@@ -258,6 +308,7 @@ fn serve_one(tenant: &mut Tenant, ask: &Ask) -> (Result<Reply, Refusal>, u32) {
         let world = World {
             directory: &tenant.directory,
             report: &tenant.report,
+            vault: &tenant.vault,
             audit_days: tenant.service.rights.audit_days(),
             epoch: tenant.service.epoch,
         };
@@ -305,12 +356,14 @@ fn batch(shared: &Shared, tenant: &mut Tenant, outer: &Ask, body: &[u8], ids: (&
         let id = part["id"].as_str().ok_or_else(|| Refusal::bad("Request Id has to be specified in a batch."))?;
         let url = part["url"].as_str().unwrap_or_default().trim_start_matches('/');
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let level = part["headers"].as_object().into_iter().flatten();
-        let eventual = level
-            .filter(|(name, _)| name.eq_ignore_ascii_case("ConsistencyLevel"))
-            .any(|(_, value)| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case("eventual")));
+        let header = |wanted: &str| {
+            let mut headers = part["headers"].as_object().into_iter().flatten();
+            headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).and_then(|(_, value)| value.as_str())
+        };
+        let eventual = header("ConsistencyLevel").is_some_and(|level| level.eq_ignore_ascii_case("eventual"));
         let path = format!("/{}/{path}", outer.version);
         let ask = Ask::parse(&shared.base, &path, query, eventual, outer.now).filter(|ask| ask.segments != ["$batch"]);
+        let ask = ask.map(|ask| ask.preferring(header("Prefer").unwrap_or_default()));
         let (result, units) = match ask {
             Some(ask) if part["method"].as_str() == Some("GET") => serve_one(tenant, &ask),
             _ => (Err(not_allowed()), 0),

@@ -3,7 +3,6 @@
 //! Must never know: how bytes reach the wire, or how the tenant came to be what it is.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use super::dice::Dice;
 use super::exchange::{Ask, Refusal, Reply};
@@ -11,17 +10,12 @@ use super::lens::Refused;
 use super::permissions::Rights;
 use super::reads::Desk;
 use super::routes::{World, route};
-use super::token;
+use super::sign_in::Door;
 use super::weather::Weather;
-
-/// Seconds that an access token is good for.
-const TOKEN_SECONDS: i64 = 3600;
 
 /// Who the service knows and how it is doing.
 pub(super) struct Service {
-    pub tenant_id: String,
-    pub client_id: String,
-    pub client_secret: String,
+    pub door: Door,
     pub rights: Rights,
     /// Properties that the service does not know, on request of a test.
     pub refused: Refused,
@@ -35,15 +29,17 @@ pub(super) struct Service {
     conditional_access: Option<Timestamp>,
     /// Start of the present ten seconds, and resource units spent in them.
     spent: (Timestamp, u32),
+    /// The same for requests to reports, and by the minute for those that select key credentials.
+    reports: (Timestamp, u32),
+    keys: (Timestamp, u32),
 }
 
 impl Service {
     pub fn new(seed: u64, weather: Weather, rights: Rights) -> Self {
         let mut ids = Dice::new(seed, 1);
+        let door = Door::new(ids.guid(), ids.guid(), hex::encode(ids.bytes::<20>()));
         Self {
-            tenant_id: ids.guid(),
-            client_id: ids.guid(),
-            client_secret: hex::encode(ids.bytes::<20>()),
+            door,
             rights,
             refused: Refused::new(),
             weather,
@@ -52,73 +48,9 @@ impl Service {
             epoch: 0,
             conditional_access: None,
             spent: (Timestamp::UNIX_EPOCH, 0),
+            reports: (Timestamp::UNIX_EPOCH, 0),
+            keys: (Timestamp::UNIX_EPOCH, 0),
         }
-    }
-
-    /// Answers the token endpoint. `form` holds the decoded fields of the request's body. On failure the body of the
-    /// Microsoft identity platform ("OAuth 2.0 client credentials flow"), which is not Graph's.
-    pub fn sign_in(&mut self, base: &str, tenant: &str, form: &[(String, String)], now: Timestamp) -> (u16, Value) {
-        let field = |name: &str| form.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
-        let storm = self.dice.chance(self.weather.sign_in_unavailable);
-        let problem = if storm {
-            Some((503, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."))
-        } else if tenant != self.tenant_id {
-            Some((400, "invalid_request", 90002, "The tenant was not found."))
-        } else if field("grant_type") != "client_credentials" {
-            Some((400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type."))
-        } else if field("client_id") != self.client_id {
-            Some((400, "unauthorized_client", 700016, "The application was not found in the directory."))
-        } else if field("client_secret") != self.client_secret {
-            Some((401, "invalid_client", 7000215, "Invalid client secret provided."))
-        } else if field("scope") != format!("{base}/.default") {
-            Some((400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid."))
-        } else {
-            None
-        };
-        if let Some((status, error, code, text)) = problem {
-            return (status, self.sign_in_error(error, code, text, now));
-        }
-        let issued = now.as_second();
-        let claims = json!({
-            "aud": base, "iss": format!("{base}/{tenant}/"), "iat": issued, "nbf": issued,
-            "exp": issued + TOKEN_SECONDS, "appid": self.client_id, "idtyp": "app", "tid": self.tenant_id,
-            "roles": self.rights.permissions, "ver": "1.0", "uti": hex::encode(self.dice.bytes::<8>()),
-        });
-        let token = token::access_token(&self.key, &claims);
-        let body = json!({
-            "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "ext_expires_in": TOKEN_SECONDS, "access_token": token,
-        });
-        (200, body)
-    }
-
-    fn sign_in_error(&mut self, error: &str, code: u32, text: &str, now: Timestamp) -> Value {
-        let (trace, correlation) = (self.dice.guid(), self.dice.guid());
-        let stamp = now.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-        json!({
-            "error": error,
-            "error_description": format!(
-                "AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}"
-            ),
-            "error_codes": [code], "timestamp": stamp, "trace_id": trace, "correlation_id": correlation,
-        })
-    }
-
-    /// Refuses a request without a token of this service that is still good.
-    pub fn authenticate(&self, authorization: Option<&str>, now: Timestamp) -> Result<(), Refusal> {
-        let refuse = |message: &str| {
-            Err(Refusal::new(401, "InvalidAuthenticationToken", message)
-                .with("WWW-Authenticate", "Bearer realm=\"\", error=\"invalid_token\""))
-        };
-        let Some(token) = authorization.and_then(|value| value.strip_prefix("Bearer ")) else {
-            return refuse("Access token is empty.");
-        };
-        let Some(claims) = token::claims(&self.key, token) else {
-            return refuse("IDX14100: JWT is not well formed.");
-        };
-        if claims["exp"].as_i64().is_none_or(|expires| expires <= now.as_second()) {
-            return refuse("Lifetime validation failed, the token is expired.");
-        }
-        Ok(())
     }
 
     /// The fault that the weather sends to a request, if any.
@@ -151,7 +83,8 @@ impl Service {
         Ok(())
     }
 
-    /// Charges for a request, or refuses it because too much was spent.
+    /// Charges for a request, or refuses it because too much was spent ("Microsoft Graph service-specific throttling
+    /// limits").
     pub fn charge(&mut self, ask: &Ask, units: u32) -> Result<(), Refusal> {
         let throttled = || Refusal::new(429, "TooManyRequests", "Too many requests. Please retry again later.");
         if self.weather.conditional_access_limit && ask.segments.first().is_some_and(|first| first == "identity") {
@@ -163,17 +96,18 @@ impl Service {
             }
             self.conditional_access = Some(ask.now);
         }
-        let Some(budget) = self.weather.resource_units_per_10s else { return Ok(()) };
-        let since = ask.now.duration_since(self.spent.0).as_secs();
-        if !(0..10).contains(&since) {
-            self.spent = (ask.now, 0);
+        let first = ask.segments.first().map_or("", String::as_str);
+        if self.weather.report_limit && matches!(first, "reports" | "auditLogs") {
+            spend(&mut self.reports, 1, 5, 10, ask.now)?;
         }
-        if self.spent.1 + units > budget {
-            let rest = 10 - ask.now.duration_since(self.spent.0).as_secs();
-            return Err(throttled().with("Retry-After", rest.to_string()));
+        let selects = ask.option("$select").is_some_and(|names| names.contains("keyCredentials"));
+        if self.weather.key_credentials_limit && selects {
+            spend(&mut self.keys, 1, 150, 60, ask.now)?;
         }
-        self.spent.1 += units;
-        Ok(())
+        match self.weather.resource_units_per_10s {
+            Some(budget) => spend(&mut self.spent, units, budget, 10, ask.now),
+            None => Ok(()),
+        }
     }
 
     /// Spent share of the budget, above 0.8 (header `x-ms-throttle-limit-percentage`).
@@ -188,6 +122,20 @@ impl Service {
         let mut desk = Desk { key: self.key, weather: self.weather, dice: &mut self.dice, refused: &self.refused };
         route(world, &mut desk, ask)
     }
+}
+
+/// Spends from a budget that is renewed every so many seconds, or refuses until it is.
+fn spend(spent: &mut (Timestamp, u32), cost: u32, budget: u32, seconds: i64, now: Timestamp) -> Result<(), Refusal> {
+    if !(0..seconds).contains(&now.duration_since(spent.0).as_secs()) {
+        *spent = (now, 0);
+    }
+    if spent.1 + cost > budget {
+        let rest = seconds - now.duration_since(spent.0).as_secs();
+        let refusal = Refusal::new(429, "TooManyRequests", "Too many requests. Please retry again later.");
+        return Err(refusal.with("Retry-After", rest.to_string()));
+    }
+    spent.1 += cost;
+    Ok(())
 }
 
 /// What a request costs ("Microsoft Graph service-specific throttling limits", resource units of the identity service).

@@ -2,12 +2,17 @@
 //!
 //! Must never know: our Graph client. What it gets wrong must not be forgiven here.
 
+mod credentials;
 mod delta;
 mod directory;
 mod events;
+mod paths;
 mod reads;
+mod recovery;
+mod rights;
 mod service;
 mod surfaces;
+mod weather;
 
 use std::collections::BTreeMap;
 
@@ -81,6 +86,7 @@ impl Reader {
         for _ in 0..60 {
             match self.once(url).await {
                 Ok(got) if got.status == 401 => *self.token.lock().await = None,
+                Ok(got) if got.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("text/html")) => {}
                 Ok(got) if !matches!(got.status, 429 | 500 | 503 | 504) => return got,
                 _ => self.clock.sleep(std::time::Duration::from_secs(2)).await,
             }

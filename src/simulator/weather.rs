@@ -32,9 +32,21 @@ pub struct Weather {
     pub reordered: f64,
     /// A page of a list shows objects of the page before again.
     pub repeated: f64,
+    /// The answer is a page of HTML from some device on the way, with 200 or 503.
+    pub html: f64,
+    /// The body comes in pieces, a second of simulated time apart.
+    pub slow: f64,
+    /// A delta link is refused although it is young: 410 with `Location`, or 400 or 404 with `syncStateNotFound`.
+    pub state_lost: f64,
     /// Conditional Access answers one request a second for the whole tenant and 429 without `Retry-After` beyond that
     /// (Microsoft: "Microsoft Graph service-specific throttling limits").
     pub conditional_access_limit: bool,
+    /// Reports and audit logs answer five requests in ten seconds and 429 with `Retry-After` beyond that.
+    pub report_limit: bool,
+    /// 150 requests a minute may select `keyCredentials` ("List applications"); beyond that 429 with `Retry-After`.
+    pub key_credentials_limit: bool,
+    /// Seconds by which the `Date` header is off.
+    pub date_skew_seconds: i64,
     /// Resource units that may be spent in 10 seconds; beyond that 429 with `Retry-After`. None means without limit.
     pub resource_units_per_10s: Option<u32>,
 }
@@ -56,7 +68,13 @@ impl Weather {
             empty_page: 0.0,
             reordered: 0.0,
             repeated: 0.0,
+            html: 0.0,
+            slow: 0.0,
+            state_lost: 0.0,
             conditional_access_limit: false,
+            report_limit: false,
+            key_credentials_limit: false,
+            date_skew_seconds: 0,
             resource_units_per_10s: None,
         }
     }
@@ -77,7 +95,13 @@ impl Weather {
             empty_page: 0.02,
             reordered: 0.0,
             repeated: 0.0,
+            html: 0.0,
+            slow: 0.0,
+            state_lost: 0.0,
             conditional_access_limit: true,
+            report_limit: true,
+            key_credentials_limit: true,
+            date_skew_seconds: 0,
             resource_units_per_10s: None,
         }
     }
@@ -98,8 +122,42 @@ impl Weather {
             empty_page: 0.2,
             reordered: 0.0,
             repeated: 0.0,
+            html: 0.0,
+            slow: 0.0,
+            state_lost: 0.0,
             conditional_access_limit: true,
+            report_limit: true,
+            key_credentials_limit: true,
+            date_skew_seconds: 0,
             resource_units_per_10s: Some(8000),
+        }
+    }
+
+    /// Everything at once: one request in five fails in one way or another, pages repeat and reorder what they show,
+    /// tokens of the feed get lost, all limits are enforced and the service's clock is off.
+    pub const fn worst() -> Self {
+        Self {
+            throttled_with_hint: 0.03,
+            throttled_without_hint: 0.02,
+            unavailable: 0.03,
+            broken: 0.02,
+            cut: 0.02,
+            truncated: 0.02,
+            expired_page: 0.02,
+            sign_in_unavailable: 0.1,
+            replayed: 0.4,
+            duplicated: 0.4,
+            empty_page: 0.3,
+            reordered: 0.5,
+            repeated: 0.3,
+            html: 0.03,
+            slow: 0.02,
+            state_lost: 0.05,
+            conditional_access_limit: true,
+            report_limit: true,
+            key_credentials_limit: true,
+            date_skew_seconds: -97,
+            resource_units_per_10s: Some(3500),
         }
     }
 }
