@@ -1,11 +1,14 @@
 //! The whole way: a simulated tenant over HTTP, captured, verified, and compared with the tenant's own record.
 
+#[path = "support/openapi.rs"]
+mod openapi;
 #[path = "support/oracle.rs"]
 mod oracle;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use openapi::Watched;
 use oracle::{Oracle, visible};
 use secrecy::SecretString;
 use tenure::archive::appender::Appender;
@@ -23,7 +26,7 @@ const START: &str = "2026-06-29T00:00:00Z";
 
 struct World {
     clock: ManualClock,
-    tenant: Simulator,
+    tenant: Watched,
     store: Arc<MemoryStore>,
     directory: tempfile::TempDir,
     capturer: Capturer,
@@ -37,7 +40,7 @@ impl World {
     async fn new(seed: u64, weather: Weather) -> World {
         let clock = ManualClock::new(START.parse().unwrap());
         let options = TenantOptions { seed, users: 400, start: clock.now(), weather, ..TenantOptions::default() };
-        let tenant = Simulator::start(options, clock.clone()).await.unwrap();
+        let tenant = Watched(Simulator::start(options, clock.clone()).await.unwrap());
         let store = Arc::new(MemoryStore::new());
         let recovery = Signer::from_seed("tenure/test", [2; 32]);
         let lists = serde_json::json!({});

@@ -16,6 +16,7 @@ use oracle::{Oracle, State, visible};
 use serde_json::json;
 use tenure::archive::entry::Status;
 use tenure::capture::{Options, Request};
+use tenure::clock::Clock;
 use tenure::simulator::{Collection, Relation, Simulator, Weather};
 use world::{World, machine, sound};
 
@@ -130,7 +131,7 @@ async fn members_of_a_group_of_120_000_are_all_there() {
     let only = ["group"];
     let off = tenure::model::COLLECTIONS.iter().map(|collection| collection.name).filter(|name| !only.contains(name));
     let options = Options { off: off.map(str::to_owned).collect(), ..Options::default() };
-    let clock: Arc<dyn tenure::clock::Clock> = Arc::new(world.clock.clone());
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
     let store = Arc::new(world.store.clone());
     let mut capturer = world.open_with(store, local.path(), world.reader(), clock, options).await.unwrap();
     world.quiet_hour();

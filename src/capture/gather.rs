@@ -229,10 +229,9 @@ impl Gatherer<'_> {
                     self.out.reconciled.insert(name);
                 }
                 seenness.untracked = last.refused.iter().cloned().collect();
-                let is_given = last.refused.iter().any(|name| !whole.refused.contains(name));
                 token = again.token.take();
-                if whole.full && is_given {
-                    // What was refused is given now: the feed must begin anew to track it.
+                if whole.full && self.is_given_now(name, &last.refused, &whole.refused)? {
+                    // The feed must begin anew to track it.
                     token = None;
                     self.out.update.feeds.insert(name.to_owned(), None);
                 }
@@ -243,6 +242,7 @@ impl Gatherer<'_> {
         if let Some(objects) = self.recovered.objects(name) {
             self.reread(recipe, objects).await?;
         }
+        self.subtypes(recipe).await?;
         self.record(name, Part::Objects, "feed", &last);
         for relation in recipe.relations.iter().filter(|relation| relation.feed) {
             self.record(name, Part::Relation(relation.name), "feed", &last);
@@ -253,6 +253,17 @@ impl Gatherer<'_> {
         Ok(())
     }
 
+    /// What only the lists of subtypes give, where the feed showed any of them.
+    async fn subtypes(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+        let name = recipe.collection;
+        let shown: BTreeSet<&'static str> = self.out.collections[name].kinds.values().copied().collect();
+        if !recipe.has_list_of(&shown) {
+            return Ok(());
+        }
+        let read = async |reader: &Reader, out| recipe.subtypes(&shown, reader, &out).await;
+        self.run(name, Aim::Phase(Phase::Reread), read).await.map(drop)
+    }
+
     async fn feed(
         &mut self,
         recipe: &'static Recipe,
@@ -261,6 +272,23 @@ impl Gatherer<'_> {
     ) -> Result<Outcome, CaptureError> {
         let read = async |reader: &Reader, out| recipe.feed(reader, token, &out).await;
         self.run(recipe.collection, Aim::Phase(phase), read).await
+    }
+
+    /// Whether the list gives what the feed was refused. A feed may refuse what a list never does: it is asked once more,
+    /// and again only after the list, too, was refused it meanwhile.
+    fn is_given_now(
+        &mut self,
+        name: &'static str,
+        by_feed: &[String],
+        by_list: &[String],
+    ) -> Result<bool, CaptureError> {
+        let row = format!("{name} feed");
+        let asked_again: BTreeSet<String> = self.progress.refused(&row)?.into_iter().collect();
+        let given: BTreeSet<String> = by_feed.iter().filter(|name| !by_list.contains(name)).cloned().collect();
+        let is_new = given.iter().any(|name| !asked_again.contains(name));
+        let kept = asked_again.into_iter().filter(|name| !by_list.contains(name));
+        self.out.update.refused.insert(row, kept.chain(given).collect::<BTreeSet<_>>().into_iter().collect());
+        Ok(is_new)
     }
 
     /// In a reconciliation the relations that the feed reports are read whole too, except those with one target at

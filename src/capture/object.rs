@@ -108,7 +108,7 @@ pub(super) fn judge(prior: &Known, records: &[Record], scope: &Scope) -> Verdict
         }
         _ => apply(&mut verdict.known, &again, scope),
     }
-    apply_reread(&mut verdict, &current(Phase::Reread).collect::<Vec<_>>(), scope);
+    apply_reread(&mut verdict, prior, &current(Phase::Reread).collect::<Vec<_>>(), scope);
     let links: Vec<&Record> = current(Phase::Links).collect();
     if verdict.known.content.is_some() {
         apply(&mut verdict.known, &links, scope);
@@ -118,14 +118,17 @@ pub(super) fn judge(prior: &Known, records: &[Record], scope: &Scope) -> Verdict
 }
 
 /// What was read anew because no feed would tell of it.
-fn apply_reread(verdict: &mut Verdict, records: &[&Record], scope: &Scope) {
+fn apply_reread(verdict: &mut Verdict, prior: &Known, records: &[&Record], scope: &Scope) {
     if records.is_empty() {
         return;
     }
     let before = verdict.known.clone();
     apply(&mut verdict.known, records, scope);
     verdict.is_explained = true;
-    verdict.untracked_content |= verdict.known.content != before.content;
+    // What the feed told of in this capture keeps its date, though it couldn't tell all of it.
+    let told = before.content != prior.content;
+    let only_more = differs_only_in(before.content.as_ref(), verdict.known.content.as_ref(), &scope.untracked);
+    verdict.untracked_content |= verdict.known.content != before.content && !(told && only_more);
     note_links(verdict, &before, scope);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must never know: which collection it is, beyond its recipe.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::outcome::{Outcome, Status, code, code_of, is_lasting, needs_of};
 use super::recipe::{FacetRead, Feed, How, List, Part, Recipe};
@@ -52,6 +52,30 @@ impl Recipe {
             round.count = round.reader.count(&request).await.ok();
         }
         round.finish(result)
+    }
+
+    /// Reads the lists of those of `subtypes` that have one: what only they give is in no feed. The lists of others are left
+    /// alone.
+    pub async fn subtypes(&'static self, subtypes: &BTreeSet<&'static str>, reader: &Reader, out: &Sink) -> Outcome {
+        let mut round = Round::new(self.collection, reader, out);
+        let How::Lists { lists, .. } = &self.how else { return round.absent(code::NOT_OFFERED) };
+        let mut gain = Gain { full: true, ..Gain::default() };
+        for list in lists.iter() {
+            let Part::Subtype(kind) = list.part else { continue };
+            if !subtypes.contains(kind) {
+                continue;
+            }
+            if let Err(stop) = round.subtype(self, list, &mut gain).await {
+                return round.finish(Err(stop));
+            }
+        }
+        round.finish(Ok(gain))
+    }
+
+    /// Whether any of `subtypes` has a list of its own.
+    pub fn has_list_of(&self, subtypes: &BTreeSet<&'static str>) -> bool {
+        let How::Lists { lists, .. } = &self.how else { return false };
+        lists.iter().any(|list| matches!(list.part, Part::Subtype(kind) if subtypes.contains(kind)))
     }
 
     /// Reads one facet of every object that has it.
@@ -412,6 +436,25 @@ impl<'o> Round<'o> {
                     }
                     Err(error) => return Err(error.into()),
                 }
+            }
+        }
+    }
+
+    async fn subtype(&mut self, recipe: &'static Recipe, list: &'static List, gain: &mut Gain) -> Result<(), Stop> {
+        let names = list.select.iter().chain(list.extra).copied();
+        let mut selection = Selection::new(names, list.guarded, false);
+        let mut restarts = 0;
+        loop {
+            match self.list(recipe, &[], list, &selection, &mut Known::None, gain).await {
+                Ok(()) => {
+                    self.refused.extend_from_slice(selection.refused());
+                    return Ok(());
+                }
+                Err(Stop::Failed(error)) if selection.give_in(&error) => {}
+                // What comes twice says the same twice.
+                Err(Stop::Failed(error)) if is_reset(&error) && restarts < RESTARTS => restarts += 1,
+                Err(Stop::Failed(error)) => return self.fall_short(list, error, gain),
+                Err(stop) => return Err(stop),
             }
         }
     }

@@ -377,3 +377,97 @@ fn read_envelope(body: &[u8], count: usize) -> Result<Vec<Found<'_>>, &'static s
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kinds(body: &str, count: usize) -> String {
+        let found = read_envelope(body.as_bytes(), count).unwrap();
+        let kind = |one: &Found<'_>| match one {
+            Found::Never => '-',
+            Found::Once(_) => '1',
+            Found::Odd(_) => '?',
+        };
+        found.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn parts_are_found_by_id_and_what_is_nobody_s_is_left_out() {
+        for (body, expected) in [
+            (r#"{"responses":[]}"#, "---"),
+            (r#"{"responses":[{"id":"2","status":200},{"id":0,"status":404}]}"#, "1-1"),
+            (r#"{"responses":[{"id":"0","status":200},{"id":"0","status":200},{"id":"0","status":200}]}"#, "?--"),
+            (r#"{"responses":[{"id":"0"},{"id":"1","status":"200"},{"id":"2","status":7}]}"#, "???"),
+            (
+                r#"{"responses":[{"id":"3","status":200},{"id":"-1","status":200},{"id":"","status":200},{},1,null]}"#,
+                "---",
+            ),
+            (r#"{"responses":[{"id":"1","status":200,"headers":7,"body":null}]}"#, "-1-"),
+            ("\u{feff}{\"responses\":[]}", "---"),
+        ] {
+            assert_eq!(kinds(body, 3), expected, "{body}");
+        }
+        for body in ["", "{}", "[]", r#"{"responses":{}}"#, r#"{"responses":["#] {
+            assert!(read_envelope(body.as_bytes(), 3).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_holds_gets_and_nothing_else() {
+        let request = Request::new("/v1.0/users").eventual();
+        let part = |path: &str| Part { place: 0, request: &request, path: path.to_owned(), token: false };
+        let odd = "/a\",\"method\":\"DELETE\u{7f}\\";
+        let envelope = Envelope::of(&[part("/users?$select=id"), part(odd)]);
+        assert_eq!((envelope.parts(), envelope.units()), (2, 2));
+        let json = parse(envelope.text().as_bytes()).unwrap();
+        let parts = json.get("requests").and_then(Json::elements).unwrap();
+        for (part, (id, url)) in parts.iter().zip([("0", "/users?$select=id"), ("1", odd)]) {
+            let names: Vec<_> = part.members().unwrap().iter().filter_map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["id", "method", "url", "headers"]);
+            assert_eq!((part.text("id"), part.text("method"), part.text("url")), (Some(id), Some("GET"), Some(url)));
+            assert_eq!(part.get("headers").unwrap().text("consistencylevel"), Some("eventual"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0usize..21) {
+            if let Ok(found) = read_envelope(&bytes, count) {
+                prop_assert_eq!(found.len(), count);
+            }
+        }
+
+        #[test]
+        fn each_part_s_body_has_its_own_bytes(
+            parts in prop::collection::vec((0usize..25, any::<u16>(), "[ -~]{0,20}"), 0..30),
+            count in 0usize..21,
+        ) {
+            let body = |text: &str| {
+                let mut quoted = Vec::new();
+                write_string(text, &mut quoted);
+                format!(r#"{{ "x" : {} }}"#, String::from_utf8(quoted).unwrap())
+            };
+            let answers: Vec<String> = parts
+                .iter()
+                .map(|(id, status, text)| format!(r#"{{"id":"{id}","status":{status},"body":{}}}"#, body(text)))
+                .collect();
+            let outer = format!(r#"{{"responses":[{}]}}"#, answers.join(","));
+            let found = read_envelope(outer.as_bytes(), count).unwrap();
+            for (place, found) in found.iter().enumerate() {
+                let mine: Vec<_> = parts.iter().filter(|(id, ..)| *id == place).collect();
+                match (found, mine.as_slice()) {
+                    (Found::Never, []) => {}
+                    (Found::Once(answer), [(_, status, text)]) => {
+                        prop_assert_eq!(answer.status, *status);
+                        prop_assert_eq!(body_bytes(answer.body.as_ref().unwrap()), body(text).into_bytes());
+                    }
+                    (Found::Odd(_), mine) => prop_assert!(mine.len() > 1 || !(100..1000).contains(&mine[0].1)),
+                    (found, mine) => prop_assert!(false, "{:?} for {:?}", found, mine),
+                }
+            }
+        }
+    }
+}

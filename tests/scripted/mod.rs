@@ -4,6 +4,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[allow(clippy::duplicate_mod, reason = "a test may have both a world and scripted servers")]
+#[path = "../support/openapi.rs"]
+pub mod openapi;
+
 use std::sync::{Arc, Mutex};
 
 use secrecy::SecretString;
@@ -151,6 +155,23 @@ impl Server {
 
     pub fn reader(&self, clock: &ManualClock) -> Reader {
         Reader::new(self.options(), Arc::new(clock.clone())).unwrap()
+    }
+}
+
+/// The tests whose servers imitate Graph, as against those that try what Graph would never be asked or never say.
+const IMITATING: &[&str] = &["graph_collect", "graph_documents"];
+
+impl Drop for Server {
+    /// Holds every request against Graph's description, where the server imitates Graph.
+    fn drop(&mut self) {
+        if std::thread::panicking() || !IMITATING.contains(&env!("CARGO_CRATE_NAME")) {
+            return;
+        }
+        let seen = self.seen();
+        openapi::check_all(seen.iter().map(|seen| {
+            let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+            (seen.method.as_str(), path, query, seen.body.as_str())
+        }));
     }
 }
 

@@ -4,6 +4,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[allow(clippy::duplicate_mod, reason = "a test may have both a world and scripted servers")]
+#[path = "openapi.rs"]
+mod openapi;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
@@ -14,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use openapi::Watched;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tenure::archive::appender::{Appender, RememberedHead};
@@ -42,7 +47,7 @@ pub fn recovery() -> Signer {
 /// A tenant and an archive that has been started for it.
 pub struct World {
     pub clock: ManualClock,
-    pub tenant: Simulator,
+    pub tenant: Watched,
     pub store: MemoryStore,
     start: Timestamp,
 }
@@ -59,7 +64,7 @@ impl World {
         let start: Timestamp = start.parse().unwrap();
         let clock = ManualClock::new(start);
         let options = TenantOptions { seed, users, start, episodes: false, ..TenantOptions::default() };
-        let tenant = Simulator::start(options, clock.clone()).await.unwrap();
+        let tenant = Watched(Simulator::start(options, clock.clone()).await.unwrap());
         World { clock, tenant, store: MemoryStore::new(), start }
     }
 
