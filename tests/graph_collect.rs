@@ -228,7 +228,7 @@ async fn a_list_whose_page_token_expires_starts_over() {
     assert_eq!(seen[2..], ["restart", r#"group/a {"id":"a"}"#, r#"group/c {"id":"c"}"#]);
     let targets = server.targets();
     assert!(targets[0].ends_with("&$top=999") && targets[0] == targets[2], "{targets:?}");
-    let count = server.seen().into_iter().find(|seen| seen.target == "/v1.0/users/$count").unwrap();
+    let count = server.seen().into_iter().find(|seen| seen.target == "/v1.0/groups/$count").unwrap();
     assert_eq!(count.header("consistencylevel"), Some("eventual"));
 }
 

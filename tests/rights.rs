@@ -93,6 +93,8 @@ fn texts(value: &serde_json::Value) -> BTreeSet<String> {
 async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_nothing_else() {
     let world = World::new(61, 60, START).await;
     let granted = TenantOptions::default().permissions;
+    // The two kinds of certificates in the bin may also be read with Directory.Read.All; theirs is this one.
+    world.tenant.grant("PublicKeyInfrastructure.Read.All");
     let local = machine();
     let mut capturer = world.open_all(&local).await;
     world.hour();
@@ -109,6 +111,7 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
         drop(std::mem::replace(&mut capturer, world.open_all(&fresh).await));
         let committed = reconcile(&mut capturer).await;
         let needing = needing(permission);
+        let before = told;
         for (subject, row) in rows(&committed.body) {
             if !needing.contains(&subject) {
                 assert!(is_read(&row), "without {permission}: {row:?}");
@@ -121,7 +124,8 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
         }
         let (code, json, words) = doctor(&world);
         let missing = texts(&json["missing"]);
-        if !needing.is_empty() {
+        // Some lists open to any of two permissions: taking one away closes nothing.
+        if told > before {
             assert!(missing.contains(permission.as_str()), "without {permission}: {missing:?}");
             assert!(words.contains(&format!("MISSING  {permission}")), "{words}");
             assert_eq!(code, 4, "without {permission}");
