@@ -170,3 +170,22 @@ async fn members_of_a_group_of_120_000_are_all_there() {
     assert_eq!(world::row(&body, "group", Some("members")).missed, None, "the feed told, and the whole read agrees");
     assert_eq!(archived(&capturer).len(), MEMBERS - 500);
 }
+
+/// In an hour in which nothing happens the feeds cost the same number of requests, however many users there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn feeds_cost_no_more_where_there_are_more_users() {
+    let mut costs = Vec::new();
+    for users in [60, 900] {
+        let world = World::new(78, users, "2026-06-29T00:00:00Z").await;
+        let local = machine();
+        let mut capturer = world.open_all(&local).await;
+        world.hour();
+        capturer.capture(&Request::default()).await.unwrap();
+        world.quiet_hour();
+        let body = capturer.capture(&Request::default()).await.unwrap().body;
+        let feeds = body.cover.iter().flatten().filter(|row| row.how.as_deref() == Some("feed"));
+        costs.push(feeds.map(|row| (row.subject(), row.requests)).collect::<BTreeMap<_, _>>());
+    }
+    assert!(costs[0].len() > 6, "{:?}", costs[0]);
+    assert_eq!(costs[0], costs[1]);
+}
