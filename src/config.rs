@@ -335,7 +335,6 @@ fn read_capture(settings: &Settings) -> Result<crate::capture::Options, ConfigEr
         sweep_requests: within(settings, "sweep_requests", 0, 10_000_000)?,
         gate_share: within(settings, "gate_percent", 0, 100)? as f64 / 100.0,
         gate_minimum: within(settings, "gate_minimum", 0, 1_000_000)?,
-        ..crate::capture::Options::default()
     })
 }
 

@@ -137,13 +137,16 @@ impl World {
             let keys = drain(async |out| {
                 match by_feed {
                     true => recipe.feed(&reader, None, &out).await,
-                    false => recipe.whole(&reader, &out).await,
+                    false => recipe.whole(&reader, &[], &out).await,
                 };
             });
             let keys = keys.await;
             for relation in recipe.relations.iter().filter(|r| !r.feed || reconcile && !r.single) {
                 let sources = keys.clone();
-                drain(async |out| drop(recipe.links(relation, &reader, sources, &out).await)).await;
+                drain(async |out| {
+                    drop(recipe.links(relation, &reader, sources.into_iter().map(Into::into).collect(), &out).await)
+                })
+                .await;
             }
             for child in COLLECTIONS.iter().filter(|child| child.parent().is_some_and(|(p, _)| p == recipe.collection))
             {

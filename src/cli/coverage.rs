@@ -58,7 +58,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Err(Failure::new(super::Kind::Usage, text).hint(format!("it knows {known}")));
     }
     let lines: Vec<String> = match session.globals.json {
-        true => rows.iter().map(|row| in_json(row)).chain(timeline.outages().iter().map(outage_in_json)).collect(),
+        true => rows.iter().map(in_json).chain(timeline.outages().iter().map(outage_in_json)).collect(),
         false => vec![table(&rows, timeline.outages())],
     };
     for line in lines {

@@ -355,6 +355,8 @@ impl<'o> Round<'o> {
         sightings.extend(completed.receipts.into_iter().map(Sighting::Receipt));
         self.refused.extend(completed.refused.into_iter().map(str::to_owned));
         if let Some(error) = completed.error {
+            // What may hide behind a part that wasn't read is no absence.
+            gain.full = false;
             gain.shortfall.get_or_insert((code_of(&error), error));
         }
     }
