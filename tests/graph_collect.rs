@@ -215,20 +215,20 @@ async fn a_list_whose_page_token_expires_starts_over() {
         _ if seen.target.ends_with("/$count") => Reply::json(200, "2").with("content-type", "text/plain"),
         0 => page(
             r#"{"id":"a"},{"id":"b"}"#,
-            Some(("nextLink", "/v1.0/users?$skiptoken=1")),
+            Some(("nextLink", "/v1.0/groups?$skiptoken=1")),
             seen.header("host").unwrap(),
         ),
         1 => Reply::error(400, "Directory_ExpiredPageToken"),
         _ => page(r#"{"id":"a"},{"id":"c"}"#, None, ""),
     })
     .await;
-    let (outcome, seen) = whole(&server, "user").await;
+    let (outcome, seen) = whole(&server, "group").await;
     assert_eq!((outcome.status, outcome.full, outcome.items, outcome.count), (Status::Complete, true, 2, Some(2)));
     let seen = lines(&seen);
-    assert_eq!(seen[2..], ["restart", r#"user/a {"id":"a"}"#, r#"user/c {"id":"c"}"#]);
+    assert_eq!(seen[2..], ["restart", r#"group/a {"id":"a"}"#, r#"group/c {"id":"c"}"#]);
     let targets = server.targets();
     assert!(targets[0].ends_with("&$top=999") && targets[0] == targets[2], "{targets:?}");
-    let count = server.seen().into_iter().find(|seen| seen.target == "/v1.0/users/$count").unwrap();
+    let count = server.seen().into_iter().find(|seen| seen.target == "/v1.0/groups/$count").unwrap();
     assert_eq!(count.header("consistencylevel"), Some("eventual"));
 }
 

@@ -391,7 +391,9 @@ async fn random_histories_agree_with_whole_states() {
     if let Some(seed) = std::env::var("TENURE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed).await;
     }
-    for seed in 0..6 {
+    // The last seed: where the delta ended and the base began with links of one relation of the same group, verification
+    // took the two for one list and found every target twice.
+    for seed in (0..6).chain([5_501_682_782_654_092_832]) {
         run(seed).await;
     }
     run(getrandom::u64().unwrap()).await;

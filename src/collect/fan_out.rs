@@ -38,7 +38,8 @@ impl Recipe {
             true => Aim::Target,
             false => Aim::Targets,
         };
-        let reading = Reading { relation: relation.name, path: relation.path, permission: relation.permission, aim };
+        let (path, permission, by_kind) = (relation.path, relation.permission, relation.kind_permissions);
+        let reading = Reading { relation: relation.name, path, permission, by_kind, aim };
         reading.run(reader, sources, out).await
     }
 
@@ -49,7 +50,7 @@ impl Recipe {
         let (How::Under { relation, path, .. }, Some(child)) = (&self.how, model::find(self.collection)) else {
             return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
         };
-        let reading = Reading { relation, path, permission: self.permission, aim: Aim::Children(child) };
+        let reading = Reading { relation, path, permission: self.permission, by_kind: &[], aim: Aim::Children(child) };
         reading.run(reader, parents.into_iter().map(Source::from).collect(), out).await
     }
 
@@ -59,7 +60,7 @@ impl Recipe {
         let (How::Per { path, .. }, Some(own)) = (&self.how, model::find(self.collection)) else {
             return Tally::default().outcome(&reader.metered(), Status::Absent(code::NOT_OFFERED), None);
         };
-        let reading = Reading { relation: "", path, permission: self.permission, aim: Aim::Own(own) };
+        let reading = Reading { relation: "", path, permission: self.permission, by_kind: &[], aim: Aim::Own(own) };
         reading.run(reader, parents.into_iter().map(Source::from).collect(), out).await
     }
 }
@@ -73,7 +74,7 @@ impl Recipe {
         };
         let path = super::selection::address(&format!("{}/{{id}}", list.path), list.select, None);
         let aim = Aim::Again(own, self.bucket);
-        let reading = Reading { relation: "", path: &path, permission: self.permission, aim };
+        let reading = Reading { relation: "", path: &path, permission: self.permission, by_kind: &[], aim };
         reading.run(reader, keys.into_iter().map(Source::from).collect(), out).await
     }
 }
@@ -98,6 +99,8 @@ struct Reading<'p> {
     relation: &'static str,
     path: &'p str,
     permission: &'static str,
+    /// The permissions of subtypes that have others.
+    by_kind: &'static [(&'static str, &'static str)],
     aim: Aim,
 }
 
@@ -209,7 +212,8 @@ impl Reading<'_> {
             Aim::Again(_, bucket) => bucket,
             _ => Bucket::Directory,
         };
-        Request::new(path).permission(self.permission).bucket(bucket)
+        let by_kind = self.by_kind.iter().find(|(kind, _)| Some(*kind) == source.subtype);
+        Request::new(path).permission(by_kind.map_or(self.permission, |(_, permission)| permission)).bucket(bucket)
     }
 
     /// A source under which nothing could be read.

@@ -167,6 +167,8 @@ impl Recipe {
             all.extend(guarded.filter_map(|name| GUARDED.iter().find(|(known, _)| known == name)).map(|(_, p)| *p));
         }
         all.extend(self.relations.iter().map(|relation| relation.permission));
+        let of_kinds = self.relations.iter().flat_map(|relation| relation.kind_permissions);
+        all.extend(of_kinds.map(|(_, permission)| *permission));
         all.extend(self.facets.iter().map(|facet| facet.permission));
         all.sort_unstable();
         all.dedup();

@@ -140,6 +140,8 @@ pub struct RelationRead {
     pub path: &'static str,
     /// The subtypes that have it; empty where every object has it.
     pub kinds: &'static [&'static str],
+    /// The permissions of the subtypes, where they aren't the relation's.
+    pub kind_permissions: &'static [(&'static str, &'static str)],
     /// Whether there may be as many sources as people or devices: such a relation is read in turns only, within the
     /// budget for that, not even in a reconciliation all at once.
     pub many: bool,
@@ -200,7 +202,16 @@ pub struct FacetRead {
 impl RelationRead {
     /// A relation of every object that no feed reports.
     pub(super) const fn unfed(name: &'static str, path: &'static str, permission: &'static str) -> RelationRead {
-        RelationRead { name, feed: false, path, kinds: &[], many: false, single: false, permission }
+        RelationRead {
+            name,
+            feed: false,
+            path,
+            kinds: &[],
+            kind_permissions: &[],
+            many: false,
+            single: false,
+            permission,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::graph::Bucket;
 /// Directory audit records. They arrive late and not in order (learn, reference-reports-latencies); the service keeps
 /// them 30 days with P1 or P2, 7 days without.
 pub(super) const DIRECTORY_AUDIT: Recipe = Recipe {
-    how: How::Events { path: "/v1.0/auditLogs/directoryAudits", time: "activityDateTime", top: 1000 },
+    how: How::Events { path: "/v1.0/auditLogs/directoryAudits", time: "activityDateTime", top: 999 },
     bucket: Bucket::Reports,
     ..Recipe::listed("directoryAudit", &[], "AuditLog.Read.All")
 };

@@ -77,6 +77,7 @@ pub(super) const SERVICE_PRINCIPAL: Recipe = Recipe {
         RelationRead::unfed("owners", "/v1.0/servicePrincipals/{id}/owners?$select=id", "Application.Read.All"),
         RelationRead {
             kinds: &["agentIdentity", "agentIdentityBlueprintPrincipal"],
+            kind_permissions: &[("agentIdentityBlueprintPrincipal", "AgentIdentityBlueprintPrincipal.Read.All")],
             ..RelationRead::unfed(
                 "sponsors",
                 "/v1.0/servicePrincipals/{id}/microsoft.graph.{kind}/sponsors?$select=id",

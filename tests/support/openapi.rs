@@ -25,6 +25,12 @@ pub const EXCEPTIONS: &[(&str, &[&str], &str)] = &[
     ("/beta/identity/conditionalAccess/policies", &[], "no beta description was published; EntraExporter#35 reads it"),
     ("/beta/users/{id}/authentication/requirements", &[], "learn, authentication-get, beta: per-user MFA state"),
     ("/v1.0/auditLogs/directoryAudits", LIST, "learn, directoryaudit-list"),
+    ("/v1.0/administrativeunits/delta", &["$skiptoken"], "the link of a published body: administrativeunit-delta"),
+    (
+        "/beta/administrativeunits/delta",
+        &["$skiptoken"],
+        "the link of a published body: administrativeunit-delta, beta",
+    ),
     ("/v1.0/auditLogs/signIns", LIST, "learn, signin-list"),
     ("/v1.0/auditLogs/provisioning", LIST, "learn, provisioningobjectsummary-list"),
     ("/v1.0/domains/{id}/federationConfiguration", LIST, "learn, domain-list-federationconfiguration"),

@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-/// What changes by itself, so that there are no hours in which nothing happens.
+/// What changes by itself, so that there would be no hours in which nothing happens.
 const RESTLESS: &[&str] = &[
     "user#activity",
     "user#sync",
@@ -151,6 +151,8 @@ const RESTLESS: &[&str] = &[
     "userRegistrationDetails",
     "directoryAudit",
     "recoverySnapshot",
+    // One for each user: what these tests count is users.
+    "strongAuthenticationRequirements",
 ];
 
 /// As captures of these tests are done: without what changes by itself.

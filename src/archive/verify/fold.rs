@@ -306,6 +306,7 @@ impl Fold {
     /// The delta is read. Brings the trie up to date and compares with the entry, unless the base is the change.
     pub fn end_delta(&mut self, report: &mut Report) {
         self.previous = None;
+        self.groups = Groups::default();
         if self.missed.0 {
             self.lose_state();
         }
