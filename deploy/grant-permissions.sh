@@ -20,7 +20,8 @@ resource_id=$(jq -r .id <<<"$resource")
 granted=$(az rest --method get --url "$graph/v1.0/servicePrincipals/$principal/appRoleAssignments?\$top=999" \
     | jq -r --arg resource "$resource_id" '.value[] | select(.resourceId == $resource) | .appRoleId')
 
-for permission in $(jq -r '.permissions[].name' "$list"); do
+permissions=$(jq -er '.permissions[].name' "$list")
+for permission in $permissions; do
     role=$(jq -r --arg name "$permission" \
         '.appRoles[] | select(.value == $name and (.allowedMemberTypes | index("Application"))) | .id' <<<"$resource")
     if [ -z "$role" ]; then

@@ -277,8 +277,8 @@ pub struct Coverage {
     /// Properties that the tenant refused to give.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
-    /// The properties that were asked for by name, where they aren't those of the capture before and where a segment
-    /// opens; empty also where none are named, since then the service shows what it has.
+    /// The properties that were asked for by name, where they aren't those that the row said last in this segment; empty
+    /// also where none are named, since then the service shows what it has; `*` where none are named any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<String>,
     /// The permission that lacks, or would do if the code says so.
@@ -348,7 +348,7 @@ pub struct Revocation {
 /// The body of an entry. `docs/format.md` has the table of members per kind; members that this build doesn't know are
 /// left alone, since bytes are never made from a value that was read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the members are defined in docs/format.md, section 5, under these names")]
+#[allow(missing_docs, reason = "the members are defined in docs/format.md, section 6, under these names")]
 pub struct Body {
     pub v: u64,
     pub kind: String,

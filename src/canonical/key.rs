@@ -51,6 +51,11 @@ impl Key {
         Key(format!("{}#{facet}", self.0))
     }
 
+    /// The key of the object itself, of which this may be a facet.
+    pub fn object(&self) -> Key {
+        Key(self.0.split_once('#').map_or(self.0.as_str(), |(object, _)| object).to_owned())
+    }
+
     /// The whole key.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,7 +11,7 @@ use super::progress::{Progress, Update};
 use super::section::Section;
 use super::{CaptureError, Committed, base};
 use crate::archive::appender::Appender;
-use crate::archive::entry::{Base, Body, Coverage, Delta, Entry, PackRef, StateSummary, entry_name};
+use crate::archive::entry::{Base, Body, Coverage, Delta, Entry, PackRef, StateSummary, Status, entry_name};
 use crate::archive::pack::{Kind, PackWriter, Part, Place};
 use crate::archive::reader::LineReader;
 use crate::archive::trie::{self, Leaf};
@@ -126,6 +126,7 @@ pub(super) async fn commit(
     body.canon = Some(u64::from(model::LISTS_VERSION));
     body.facets = Some(u64::from(model::LISTS_VERSION));
     let mut update = merged.update;
+    update.opens = opens;
     let mut cover = std::mem::take(&mut merged.rows).into_cover();
     for row in &mut cover {
         say_what_was_asked(row, opens, progress, &mut update)?;
@@ -140,19 +141,23 @@ pub(super) async fn commit(
     Ok((Committed { body, leaf, troubles: merged.troubles }, update))
 }
 
-/// The properties that were asked for are said where they are others than before, and where a segment opens: a hundred
-/// names in every entry would be most of the log.
+/// The properties that were asked for are said where they are others than before, and in the first row of a segment: a
+/// hundred names in every entry would be most of the log. `*` says that none are named any more.
 fn say_what_was_asked(
     row: &mut Coverage,
     opens: bool,
     progress: &Progress,
     update: &mut Update,
 ) -> Result<(), CaptureError> {
-    if row.asked.is_empty() {
-        return Ok(());
-    }
     let name = row.subject();
-    if !opens && progress.asked(&name)? == row.asked {
+    let before = progress.asked(&name)?;
+    if row.asked.is_empty() {
+        if row.st != Status::Complete || row.r.is_some() || before.is_empty() || before == ["*"] {
+            return Ok(());
+        }
+        row.asked.push("*".to_owned());
+    }
+    if !opens && before == row.asked {
         row.asked.clear();
     } else {
         update.asked.insert(name, row.asked.clone());

@@ -35,6 +35,10 @@ pub(super) struct Gathered {
     pub reconciled: BTreeSet<&'static str>,
     /// Ids of what the new events were done to.
     pub touched: BTreeSet<String>,
+    /// A new event says that the service's own recovery did something.
+    pub has_recovered: bool,
+    /// Sources that the read in hand couldn't read, and why.
+    pub unread: Vec<(Key, &'static str)>,
     pub last_seq: u64,
     /// The time of the last event seen.
     pub latest_event: Option<Timestamp>,
@@ -85,13 +89,15 @@ pub(super) async fn gather(
         error: None,
         reconciled: BTreeSet::new(),
         touched: BTreeSet::new(),
+        has_recovered: false,
+        unread: Vec::new(),
         last_seq,
         latest_event: None,
         earliest_event: None,
     };
     let is_known = view.is_state_known()?;
     let sweep_left = options.sweep_requests;
-    let recovered = recovery::Scope::default();
+    let recovered = recovery::Scope::of(progress.recovered()?);
     let mut gatherer = Gatherer { reader, view, progress, options, request, is_known, t0, sweep_left, recovered, out };
     for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none() && recipe.per().is_none()) {
         match recipe.is_events() {
@@ -102,9 +108,8 @@ pub(super) async fn gather(
             gatherer.find_recovered()?;
         }
     }
-    for recipe in COLLECTIONS {
-        gatherer.fan_outs(recipe).await?;
-    }
+    gatherer.sweeps().await?;
+    gatherer.out.update.recovered = Some(gatherer.recovered.left());
     Ok(gatherer.out)
 }
 
@@ -213,11 +218,14 @@ impl Gatherer<'_> {
         let recovered = self.recovered.is_whole(name);
         // A full round has just read everything; reading it once more would prove nothing.
         let may = !begins && !last.full && last.status == collect::Status::Complete;
+        if last.full && last.status == collect::Status::Complete {
+            self.recovered.set_read(name);
+        }
         let mut token = last.token.take();
         if (self.request.reconcile || recovered) && may {
             let whole = async |reader: &Reader, out| recipe.whole(reader, &[], &out).await;
             let whole = self.run(name, Aim::Phase(Phase::Whole), whole).await?;
-            self.whole_relations(recipe).await?;
+            let linked = self.whole_relations(recipe).await?;
             let mut again = self.feed(recipe, Phase::Again, token.as_deref()).await?;
             // Without a closed second round nobody can tell what moved from what was missed. What it showed is taken
             // over all the same, and the first round's token is kept, so that it comes again.
@@ -227,6 +235,9 @@ impl Gatherer<'_> {
                 seenness.is_explained = recovered;
                 if whole.full {
                     self.out.reconciled.insert(name);
+                    if linked {
+                        self.recovered.set_read(name);
+                    }
                 }
                 seenness.untracked = last.refused.iter().cloned().collect();
                 token = again.token.take();
@@ -240,9 +251,15 @@ impl Gatherer<'_> {
             }
         }
         if let Some(objects) = self.recovered.objects(name) {
-            self.reread(recipe, objects).await?;
+            let reread = self.reread(recipe, objects).await?;
+            if reread.status == collect::Status::Complete {
+                self.recovered.set_read(name);
+            }
+            last = last.with_part(reread);
         }
-        self.subtypes(recipe).await?;
+        if let Some(subtypes) = self.subtypes(recipe).await? {
+            last = last.with_part(subtypes);
+        }
         self.record(name, Part::Objects, "feed", &last);
         for relation in recipe.relations.iter().filter(|relation| relation.feed) {
             self.record(name, Part::Relation(relation.name), "feed", &last);
@@ -254,14 +271,14 @@ impl Gatherer<'_> {
     }
 
     /// What only the lists of subtypes give, where the feed showed any of them.
-    async fn subtypes(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+    async fn subtypes(&mut self, recipe: &'static Recipe) -> Result<Option<Outcome>, CaptureError> {
         let name = recipe.collection;
         let shown: BTreeSet<&'static str> = self.out.collections[name].kinds.values().copied().collect();
         if !recipe.has_list_of(&shown) {
-            return Ok(());
+            return Ok(None);
         }
         let read = async |reader: &Reader, out| recipe.subtypes(&shown, reader, &out).await;
-        self.run(name, Aim::Phase(Phase::Reread), read).await.map(drop)
+        self.run(name, Aim::Phase(Phase::Reread), read).await.map(Some)
     }
 
     async fn feed(
@@ -292,26 +309,29 @@ impl Gatherer<'_> {
     }
 
     /// In a reconciliation the relations that the feed reports are read whole too, except those with one target at
-    /// most: they would cost a request an object.
-    async fn whole_relations(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
+    /// most: they would cost a request an object. Says whether they were, to the last source.
+    async fn whole_relations(&mut self, recipe: &'static Recipe) -> Result<bool, CaptureError> {
+        let mut is_all = true;
         for relation in recipe.relations.iter().filter(|relation| relation.feed && !relation.single) {
             let sources = self.sources(recipe.collection)?.into_iter().map(Source::from).collect();
-            self.links(recipe, relation, sources, Phase::Whole).await?;
+            let outcome = self.links(recipe, relation, sources, Phase::Whole).await?;
+            is_all &= outcome.status == collect::Status::Complete;
         }
-        Ok(())
+        Ok(is_all)
     }
 
     /// Reads single objects anew, with what the feed would have said of their links.
-    async fn reread(&mut self, recipe: &'static Recipe, objects: Vec<Key>) -> Result<(), CaptureError> {
+    async fn reread(&mut self, recipe: &'static Recipe, objects: Vec<Key>) -> Result<Outcome, CaptureError> {
         let name = recipe.collection;
         let keys = objects.clone();
         let read = async |reader: &Reader, out| recipe.objects(reader, keys, &out).await;
-        self.run(name, Aim::Phase(Phase::Reread), read).await?;
+        let mut reread = self.run(name, Aim::Phase(Phase::Reread), read).await?;
         for relation in recipe.relations.iter().filter(|relation| relation.feed) {
             let sources = objects.iter().cloned().map(Source::from).collect();
-            self.links(recipe, relation, sources, Phase::Reread).await?;
+            let links = self.links(recipe, relation, sources, Phase::Reread).await?;
+            reread = reread.with_part(links);
         }
-        Ok(())
+        Ok(reread)
     }
 
     pub(super) fn set_off(&mut self, recipe: &'static Recipe) {
@@ -320,7 +340,7 @@ impl Gatherer<'_> {
         let relations = model.relations.iter().map(|relation| Part::Relation(relation.name));
         let facets = model.facets.iter().map(|facet| Part::Facet(facet.name));
         for part in std::iter::once(Part::Objects).chain(relations).chain(facets) {
-            self.out.rows.set(name, part, Status::Absent).code = Some("off".to_owned());
+            self.out.rows.set(name, part, Status::Absent).code = Some(collect::code::OFF.to_owned());
         }
     }
 

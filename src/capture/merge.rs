@@ -9,7 +9,7 @@ use super::object::{self, Known, LastRead, Scope, Verdict};
 use super::progress::{Progress, Update};
 use super::rows::{self, Part, Rows};
 use super::section::Section;
-use super::seen::Seenness;
+use super::seen::{ORGANIZATION, Seenness};
 use super::spool::{Phase, Record, Seen};
 use super::{CaptureError, Options, Request};
 use crate::archive::Key;
@@ -85,6 +85,22 @@ pub(super) async fn known(view: &View, lines: &LineReader, id: u32) -> Result<Kn
     Ok(known)
 }
 
+/// Holds the organization that answered against the one in the archive: a managed identity, or a changed configuration,
+/// may lead to another tenant, and two tenants in one archive could never be told apart again.
+pub(super) async fn check_tenant(gathered: &Gathered, view: &View, lines: &LineReader) -> Result<(), CaptureError> {
+    let id = |content: &[u8]| crate::canonical::parse(content).ok()?.text("id").map(str::to_owned);
+    for (key, content) in gathered.collections.get(ORGANIZATION).into_iter().flat_map(|seenness| &seenness.kept) {
+        let Some(known) = view.id(key)? else { continue };
+        let Some(Content::Canonical(known)) = self::known(view, lines, known).await?.content else { continue };
+        if let (Some(known), Some(seen)) = (id(&known), id(content))
+            && !known.eq_ignore_ascii_case(&seen)
+        {
+            return Err(CaptureError::OtherTenant { known, seen });
+        }
+    }
+    Ok(())
+}
+
 struct Merger<'a> {
     view: &'a View,
     lines: &'a LineReader,
@@ -101,8 +117,13 @@ struct Merger<'a> {
     /// Children under a parent that was last read long ago.
     child_q: BTreeMap<Key, u64>,
     swept: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Objects with facets that are gone now.
+    gone: BTreeSet<Key>,
     out: Merged,
 }
+
+/// An object or facet that wasn't seen, or a facet of one: what was known of it, and what would follow.
+type Inferred = (Key, Known, Verdict);
 
 /// Compares what was gathered with the head.
 pub(super) async fn merge(
@@ -151,6 +172,7 @@ pub(super) async fn merge(
         lapsed: BTreeMap::new(),
         child_q: BTreeMap::new(),
         swept: BTreeMap::new(),
+        gone: BTreeSet::new(),
         out,
     };
     let mut collections = collections;
@@ -196,6 +218,7 @@ impl Merger<'_> {
             Some(facet) => facets.get(facet).is_some_and(|facet| facet.is_full),
         };
         let (scope, spool) = scope_of(recipe, seenness);
+        let hidden = hidden_kinds(recipe, &scope.refused);
         self.load_swept(recipe)?;
         let lapsed = self.lapsed.remove(name).unwrap_or_default();
         let mut unseen = BTreeSet::new();
@@ -231,10 +254,15 @@ impl Merger<'_> {
                 None => Known::default(),
             };
             let facet = key.facet_name();
+            if records.is_empty() && facet.is_none() && is_hidden(&prior, &hidden) {
+                continue;
+            }
             *present.entry(facet.map(str::to_owned)).or_default() += u64::from(prior.content.is_some());
             let lapsed = lapsed.get(&key).filter(|_| !records.iter().any(|r| matches!(r.seen, Seen::Content { .. })));
             let verdict = match (lapsed, facet) {
                 (Some(_), _) => Verdict::default(),
+                // What is gone has no facets, whatever a list that lags still shows.
+                (None, Some(_)) if self.gone.contains(&key.object()) => Verdict::default(),
                 (None, None) => object::judge(&prior, &records, &scope),
                 (None, Some(facet)) => {
                     let seen = facets.get(facet).copied().unwrap_or_default();
@@ -246,24 +274,81 @@ impl Merger<'_> {
                     )
                 }
             };
-            if verdict.inferred_gone && lapsed.is_none() {
+            // What becomes of the facets of an object that may be gone is decided with it.
+            let object = inferred.iter().rev().map(|(key, ..): &Inferred| key).find(|key| key.facet_name().is_none());
+            let is_of_inferred = facet.is_some() && object.is_some_and(|object| *object == key.object());
+            if lapsed.is_none() && (verdict.inferred_gone || is_of_inferred) {
+                if facet.is_none() {
+                    extra.extend(self.facets_of(name, &key)?);
+                }
                 inferred.push((key, prior, verdict));
                 continue;
             }
-            let q = lapsed.copied();
+            let is_of_gone = facet.is_some() && self.gone.contains(&key.object());
+            let q = lapsed.copied().or_else(|| is_of_gone.then(|| self.row_q(name, Part::Objects)));
+            if let Some(facet) = facet.filter(|_| is_of_gone) {
+                self.open_row(name, Part::Facet(facet));
+            }
             self.object(name, &key, &prior, verdict, q, &records, &mut section)?;
+            if self.gone.contains(&key) {
+                extra.extend(self.facets_of(name, &key)?);
+            }
         }
         let mut removed = BTreeMap::new();
-        let parts = std::iter::once(None).chain(facets.keys().map(|facet| Some(*facet)));
-        for facet in parts.filter(|facet| is_looked(*facet)) {
+        let facets_of_all = model::find(name).expect("in the table").facets.iter().map(|facet| Some(facet.name));
+        for facet in std::iter::once(None).chain(facets_of_all) {
             let present = present.get(&facet.map(str::to_owned)).copied().unwrap_or(0);
             let (mine, others) = inferred.into_iter().partition(|(key, ..)| key.facet_name() == facet);
             inferred = others;
-            self.removals(name, facet, mine, present, scope.first_full, &mut removed)?;
+            let mine = self.decided_with_object(name, mine, &mut removed)?;
+            if is_looked(facet) {
+                self.removals(name, facet, mine, present, scope.first_full, &mut removed)?;
+            }
         }
         let section = if removed.is_empty() { section } else { section.merged(&removed)? };
         self.out.sections.insert(format!("{name}/"), section);
         Ok(())
+    }
+
+    /// The facets that are known of an object.
+    fn facets_of(&self, name: &str, key: &Key) -> Result<Vec<Key>, CaptureError> {
+        let mut known = Vec::new();
+        for facet in model::find(name).expect("in the table").facets {
+            let facet = key.facet(facet.name);
+            if !self.view.leaf(&trie::key_hash(&facet))?.is_zero() {
+                known.push(facet);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Of the facets of objects that were missing: writes what follows from what became of the object, or was seen, and
+    /// returns those that are missing themselves. Objects are returned as they are.
+    fn decided_with_object(
+        &mut self,
+        name: &'static str,
+        inferred: Vec<Inferred>,
+        removed: &mut BTreeMap<String, Vec<u8>>,
+    ) -> Result<Vec<Inferred>, CaptureError> {
+        let mut left = Vec::new();
+        let mut decided = Section::new();
+        for (key, prior, verdict) in inferred {
+            let Some(facet) = key.facet_name() else {
+                left.push((key, prior, verdict));
+                continue;
+            };
+            if self.gone.contains(&key.object()) {
+                let q = self.row_q(name, Part::Objects);
+                self.open_row(name, Part::Facet(facet));
+                self.object(name, &key, &prior, Verdict::default(), Some(q), &[], &mut decided)?;
+            } else if verdict.inferred_gone {
+                left.push((key, prior, verdict));
+            } else {
+                self.object(name, &key, &prior, verdict, None, &[], &mut decided)?;
+            }
+        }
+        take_lines(decided, removed)?;
+        Ok(left)
     }
 
     fn load_swept(&mut self, recipe: &crate::collect::Recipe) -> Result<(), CaptureError> {
@@ -353,6 +438,9 @@ impl Merger<'_> {
         let gone = verdict.known.content.is_none() && prior.content.is_some();
         if gone && key.facet_name().is_none() {
             self.own_gone(name, key);
+            if !model::find(name).expect("in the table").facets.is_empty() {
+                self.gone.insert(key.clone());
+            }
         }
         for relation in model::find(name).expect("in the table").relations {
             let Some(child) = relation.targets else { continue };
@@ -514,7 +602,7 @@ impl Merger<'_> {
                     && row.st == Status::Complete
                 {
                     row.st = Status::Partial;
-                    row.code = Some("gate".to_owned());
+                    row.code = Some(crate::collect::code::GATE.to_owned());
                 }
             }
             if first_full && facet.is_none() {
@@ -525,10 +613,7 @@ impl Merger<'_> {
         if !held.is_empty() || !held_before.is_empty() {
             self.out.update.gated.insert(row, held);
         }
-        gone.read(|key, lines| {
-            removed.insert(key.to_owned(), lines.to_vec());
-        })?;
-        Ok(())
+        take_lines(gone, removed)
     }
 
     /// What the local state remembers of the rows once this is committed; the number comes with the commit.
@@ -550,6 +635,31 @@ impl Merger<'_> {
             self.out.update.rows.insert(row.subject(), (Some(1), whole.then_some(1)));
         }
     }
+}
+
+fn take_lines(mut section: Section, lines: &mut BTreeMap<String, Vec<u8>>) -> Result<(), CaptureError> {
+    section.read(|key, line| {
+        lines.insert(key.to_owned(), line.to_vec());
+    })?;
+    Ok(())
+}
+
+/// The kinds of object that the tenant refused to list and that no other list of the collection shows.
+fn hidden_kinds(recipe: &crate::collect::Recipe, refused: &[String]) -> Vec<String> {
+    let crate::collect::How::Lists { lists, .. } = &recipe.how else { return Vec::new() };
+    let kinds = lists.iter().filter_map(|list| match list.part {
+        crate::collect::Part::Kind(kind) => Some(format!("microsoft.graph.{kind}")),
+        _ => None,
+    });
+    kinds.filter(|kind| refused.contains(kind)).collect()
+}
+
+/// Whether an object is of one of these kinds: that it wasn't seen means nothing.
+fn is_hidden(known: &Known, kinds: &[String]) -> bool {
+    let Some(Content::Canonical(content)) = known.content.as_ref().filter(|_| !kinds.is_empty()) else { return false };
+    let Ok(content) = crate::canonical::parse(content) else { return false };
+    let kind = content.text("@odata.type").map(|kind| kind.trim_start_matches('#').to_owned());
+    kind.is_some_and(|kind| kinds.contains(&kind))
 }
 
 /// How a collection was read, as far as its objects need to know, and what was seen of it.

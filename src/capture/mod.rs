@@ -57,6 +57,14 @@ pub enum CaptureError {
     /// A temporary file could not be written or read back.
     #[error("a temporary file could not be written or read back")]
     Temporary(#[from] std::io::Error),
+    /// What was read is another tenant's than what the archive holds.
+    #[error("the service answered for tenant {seen}, the archive is of {known}: nothing was committed")]
+    OtherTenant {
+        /// The tenant in the archive.
+        known: String,
+        /// The tenant that answered.
+        seen: String,
+    },
     /// The slot was filled by another run.
     #[error("slot {slot} is filled or declared a gap already")]
     SlotTaken {
@@ -294,6 +302,7 @@ impl Capturer {
         if let Some(error) = gathered.nothing_read() {
             return Err(CaptureError::Graph(error));
         }
+        merge::check_tenant(&gathered, &view, &self.lines).await?;
         let merged = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await?;
         let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
         let committed =

@@ -1,9 +1,9 @@
 //! What this machine knows beyond the archive: feed tokens, when each source's relations were last read, removals that
-//! the gate holds back. Losing it costs a full round of every feed and nothing else.
+//! the gate holds back, what a native recovery wrote and nobody has read yet. Losing it costs a full round of every feed and nothing else.
 //!
 //! Must never know: tenant content. Tokens are opaque.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
@@ -16,6 +16,8 @@ const FEEDS: TableDefinition<&str, (u64, &str)> = TableDefinition::new("feeds");
 const ROWS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("rows");
 /// (row, source) → last capture at which it was read.
 const SWEPT: TableDefinition<(&str, &str), u64> = TableDefinition::new("swept");
+/// (row, source) → last capture at which it was asked for in vain, where that is later.
+const TRIED: TableDefinition<(&str, &str), u64> = TableDefinition::new("tried");
 /// (collection, key) → capture that held its removal back.
 const GATED: TableDefinition<(&str, &str), u64> = TableDefinition::new("gated");
 
@@ -25,9 +27,10 @@ const KINDS: TableDefinition<(&str, &str), &str> = TableDefinition::new("kinds")
 const REFUSED: TableDefinition<&str, &str> = TableDefinition::new("refused");
 /// Row of coverage → the properties that were asked for last, comma-separated.
 const ASKED: TableDefinition<&str, &str> = TableDefinition::new("asked");
-
-/// The capture number that stands for "long ago": what is known to have changed since comes first in the next sweep.
-const STALE: u64 = 1;
+/// (row, source): sources that are known to have changed since they were read.
+const STALE: TableDefinition<(&str, &str), ()> = TableDefinition::new("stale");
+/// (collection, key; empty for all of it): what Microsoft's own recovery wrote and wasn't read since.
+const RECOVERED: TableDefinition<(&str, &str), ()> = TableDefinition::new("recovered");
 
 /// What goes wrong with the local state.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ pub(super) struct Update {
     pub feeds: BTreeMap<String, Option<String>>,
     pub rows: BTreeMap<String, (Option<u64>, Option<u64>)>,
     pub swept: Vec<(String, Key)>,
+    /// (row, source) pairs that were asked for and can't be read: their turn comes again with the others'.
+    pub tried: Vec<(String, Key)>,
     /// (row, source) pairs that are known to have changed and weren't read: they come first next time.
     pub stale: Vec<(String, Key)>,
     /// By row: the removals held back now; replaces what was held back before.
@@ -60,6 +65,11 @@ pub(super) struct Update {
     pub refused: BTreeMap<String, Vec<String>>,
     /// By row: what was asked for.
     pub asked: BTreeMap<String, Vec<String>>,
+    /// A segment opens: what was asked for is said anew of every row.
+    pub opens: bool,
+    /// What a native recovery wrote that still has to be read, by collection; an empty key is all of it. `None` leaves
+    /// what is noted.
+    pub recovered: Option<Vec<(String, String)>>,
 }
 
 impl Progress {
@@ -103,11 +113,43 @@ impl Progress {
 
     /// By source: the last capture at which its relation was read.
     pub(super) fn swept(&self, row: &str) -> Result<BTreeMap<String, u64>, ProgressError> {
+        self.visits(SWEPT, row)
+    }
+
+    /// By source: the last capture at which its relation was asked for in vain, where it wasn't read since.
+    pub(super) fn tried(&self, row: &str) -> Result<BTreeMap<String, u64>, ProgressError> {
+        self.visits(TRIED, row)
+    }
+
+    fn visits(
+        &self,
+        table: TableDefinition<(&str, &str), u64>,
+        row: &str,
+    ) -> Result<BTreeMap<String, u64>, ProgressError> {
         self.run(|| {
-            let table = self.database.begin_read()?.open_table(SWEPT)?;
+            let table = self.database.begin_read()?.open_table(table)?;
             let end = format!("{row}\0");
             let range = table.range((row, "")..(end.as_str(), ""))?;
             range.map(|entry| entry.map(|(key, seq)| (key.value().1.to_owned(), seq.value()))).map(|r| Ok(r?)).collect()
+        })
+    }
+
+    /// The sources of a row that changed since they were read.
+    pub(super) fn stale(&self, row: &str) -> Result<BTreeSet<String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(STALE)?;
+            let end = format!("{row}\0");
+            let range = table.range((row, "")..(end.as_str(), ""))?;
+            range.map(|entry| entry.map(|(key, _)| key.value().1.to_owned())).map(|r| Ok(r?)).collect()
+        })
+    }
+
+    /// What a native recovery wrote that still has to be read: collection and key, the key empty for all of it.
+    pub(super) fn recovered(&self) -> Result<Vec<(String, String)>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(RECOVERED)?;
+            let rows = table.iter()?.map(|row| row.map(|(key, _)| own(key.value())));
+            rows.map(|row| Ok(row?)).collect()
         })
     }
 
@@ -141,7 +183,7 @@ impl Progress {
     }
 
     /// The removals of a collection that the gate held back.
-    pub(super) fn gated(&self, collection: &str) -> Result<std::collections::BTreeSet<String>, ProgressError> {
+    pub(super) fn gated(&self, collection: &str) -> Result<BTreeSet<String>, ProgressError> {
         self.run(|| {
             let table = self.database.begin_read()?.open_table(GATED)?;
             let end = format!("{collection}\0");
@@ -167,12 +209,30 @@ impl Progress {
                     let before = rows.get(row.as_str())?.map(|row| row.value()).unwrap_or_default();
                     rows.insert(row.as_str(), (complete.unwrap_or(before.0), whole.unwrap_or(before.1)))?;
                 }
-                let mut swept = txn.open_table(SWEPT)?;
+                let (mut swept, mut tried) = (txn.open_table(SWEPT)?, txn.open_table(TRIED)?);
+                let mut stale = txn.open_table(STALE)?;
                 for (row, key) in &update.swept {
-                    swept.insert((row.as_str(), key.as_str()), seq)?;
+                    let name = (row.as_str(), key.as_str());
+                    swept.insert(name, seq)?;
+                    tried.remove(name)?;
+                    stale.remove(name)?;
+                }
+                for (row, key) in &update.tried {
+                    tried.insert((row.as_str(), key.as_str()), seq)?;
+                    stale.remove((row.as_str(), key.as_str()))?;
                 }
                 for (row, key) in &update.stale {
-                    swept.insert((row.as_str(), key.as_str()), STALE)?;
+                    stale.insert((row.as_str(), key.as_str()), ())?;
+                }
+                let mut recovered = txn.open_table(RECOVERED)?;
+                if let Some(left) = &update.recovered {
+                    recovered.retain(|_, ()| false)?;
+                    for (collection, key) in left {
+                        recovered.insert((collection.as_str(), key.as_str()), ())?;
+                    }
+                }
+                if update.opens {
+                    txn.open_table(ASKED)?.retain(|_, _| false)?;
                 }
                 let mut kinds = txn.open_table(KINDS)?;
                 for (key, kind) in &update.kinds {
@@ -203,6 +263,10 @@ impl Progress {
             Ok(())
         })
     }
+}
+
+fn own((collection, key): (&str, &str)) -> (String, String) {
+    (collection.to_owned(), key.to_owned())
 }
 
 fn split(names: &str) -> Vec<String> {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CaptureError;
 use super::gather::Gatherer;
+use super::rows::Part;
 use crate::archive::Key;
+use crate::archive::entry::Status;
 use crate::canonical::{Json, parse};
 use crate::hash::Hash;
 
@@ -31,9 +33,39 @@ const NATIVE: &[(&str, &[&str])] = &[
 pub(super) struct Scope {
     whole: BTreeSet<&'static str>,
     objects: BTreeMap<&'static str, BTreeSet<String>>,
+    /// Collections of which it was read.
+    read: BTreeSet<&'static str>,
 }
 
 impl Scope {
+    /// What is left of earlier captures.
+    pub fn of(left: Vec<(String, String)>) -> Scope {
+        let mut scope = Scope::default();
+        for (collection, id) in left {
+            let Some(collection) = crate::model::find(&collection).map(|found| found.name) else { continue };
+            match id.as_str() {
+                "" => drop(scope.whole.insert(collection)),
+                _ => drop(scope.objects.entry(collection).or_default().insert(id)),
+            }
+        }
+        scope
+    }
+
+    /// What hasn't been read, for the next capture: collection and id, the id empty for all of it.
+    pub fn left(&self) -> Vec<(String, String)> {
+        let is_left = |collection: &&'static str| !self.read.contains(collection);
+        let whole = self.whole.iter().filter(|collection| is_left(collection));
+        let whole = whole.map(|collection| ((*collection).to_owned(), String::new()));
+        let objects = self.objects.iter().filter(|(collection, _)| is_left(collection) && !self.is_whole(collection));
+        let objects = objects.flat_map(|(collection, ids)| ids.iter().map(|id| ((*collection).to_owned(), id.clone())));
+        whole.chain(objects).collect()
+    }
+
+    /// What it says of `collection` was read. It stays in scope for the rest of this capture.
+    pub fn set_read(&mut self, collection: &'static str) {
+        self.read.insert(collection);
+    }
+
     /// Whether all of `collection` has to be.
     pub fn is_whole(&self, collection: &str) -> bool {
         self.whole.contains(collection)
@@ -84,10 +116,15 @@ impl Scope {
 }
 
 impl Gatherer<'_> {
-    /// Finds jobs that are new or whose state changed since the head: what they wrote since isn't in any feed.
+    /// Finds jobs that are new or whose state changed since the head: what they wrote since isn't in any feed. Where the
+    /// jobs can't be read, an audit record of a recovery puts everything in scope.
     pub(super) fn find_recovered(&mut self) -> Result<(), CaptureError> {
+        let are_read = self.out.rows.get_mut(JOBS, Part::Objects).is_some_and(|row| row.st == Status::Complete);
+        if self.out.has_recovered && !are_read {
+            self.recovered.add_type(None);
+        }
         let Some(seenness) = self.out.collections.get_mut(JOBS) else { return Ok(()) };
-        for (key, content) in std::mem::take(&mut seenness.jobs) {
+        for (key, content) in std::mem::take(&mut seenness.kept) {
             let known = match self.view.id(&key)? {
                 Some(id) => self.view.version_at(id, u64::from(u32::MAX))?.map(|version| version.content),
                 None => None,
@@ -132,5 +169,22 @@ mod tests {
         assert_eq!(one.objects("user"), Some(vec![Key::new("user", "U")]));
         assert!(one.is_whole("servicePrincipal") && !one.is_whole("user"));
         assert_eq!(one.objects("group"), None);
+    }
+
+    #[test]
+    fn what_was_not_read_is_left_for_the_next_capture() {
+        let mut scope = scope(
+            r#"{"filteringCriteria":{"filterValues":[{"entityType":"user","entityIds":["a","b"]},{"entityType":"group","entityIds":["g"]}]}}"#,
+        );
+        scope.set_read("group");
+        assert!(scope.objects("group").is_some(), "the sweeps of this capture still have to know");
+        let left = scope.left();
+        assert_eq!(left, [("user".to_owned(), "a".to_owned()), ("user".to_owned(), "b".to_owned())]);
+        let mut later = Scope::of(left);
+        assert_eq!(later.objects("user").unwrap().len(), 2);
+        later.add_type(Some("user"));
+        assert_eq!(later.left(), [("user".to_owned(), String::new())], "all of it holds the single ones");
+        later.set_read("user");
+        assert_eq!(later.left(), []);
     }
 }

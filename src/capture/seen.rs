@@ -14,6 +14,9 @@ use crate::archive::line::Content;
 use crate::collect::{self, COLLECTIONS, Sighting};
 use crate::index::View;
 
+/// The collection of the tenant itself.
+pub(super) const ORGANIZATION: &str = "organization";
+
 /// What was seen of one collection.
 #[derive(Default)]
 pub(super) struct Seenness {
@@ -33,8 +36,8 @@ pub(super) struct Seenness {
     /// Differences that a whole read finds have a known reason.
     pub is_explained: bool,
     pub facets: BTreeMap<&'static str, FacetSeen>,
-    /// The contents of recovery jobs, by key.
-    pub jobs: Vec<(Key, Vec<u8>)>,
+    /// The contents of what decides about the rest of the capture: recovery jobs, the organization.
+    pub kept: Vec<(Key, Vec<u8>)>,
 }
 
 /// What was seen of one facet of a collection.
@@ -67,11 +70,12 @@ impl Gathered {
             Sighting::Unread { source, relation, code } => {
                 if code != collect::code::GONE {
                     tracing::debug!(source = %source, relation, code, "a relation could not be read");
+                    self.unread.push((source, code));
                 }
                 return Ok(());
             }
-            Sighting::Event { key, content, at, touched } => {
-                return self.take_event(view, collection, key, content, at, touched);
+            Sighting::Event { key, content, at, touched, is_recovery } => {
+                return self.take_event(view, collection, key, content, at, touched, is_recovery);
             }
             Sighting::Object { key, content, partial, subtype } => {
                 if let Some(subtype) = subtype {
@@ -124,9 +128,9 @@ impl Gathered {
             }
         }
         if let Seen::Content { content: Content::Canonical(bytes), .. } = &seen
-            && collection == recovery::JOBS
+            && matches!(collection, recovery::JOBS | ORGANIZATION)
         {
-            seenness.jobs.push((key.clone(), bytes.clone()));
+            seenness.kept.push((key.clone(), bytes.clone()));
         }
         let generation = seenness.generations.get(&phase).copied().unwrap_or(0);
         seenness.spool.push(&Record { key, phase, generation, seen })?;
@@ -173,6 +177,7 @@ impl Gathered {
     }
 
     /// An event that is known already is nothing new, however often the service tells it.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one sighting")]
     fn take_event(
         &mut self,
         view: &View,
@@ -181,6 +186,7 @@ impl Gathered {
         content: collect::Content,
         at: Option<jiff::Timestamp>,
         touched: Vec<String>,
+        is_recovery: bool,
     ) -> Result<(), CaptureError> {
         self.latest_event = self.latest_event.into_iter().chain(at).max();
         self.earliest_event = self.earliest_event.into_iter().chain(at).min();
@@ -188,6 +194,7 @@ impl Gathered {
             return Ok(());
         }
         self.touched.extend(touched);
+        self.has_recovered |= is_recovery;
         let seenness = self.collections.entry(collection).or_default();
         let seen = Seen::Event { content: archived(content) };
         seenness.spool.push(&Record { key, phase: Phase::First, generation: 0, seen })?;

@@ -15,15 +15,28 @@ use super::seen::FacetSeen;
 use super::spool::Phase;
 use crate::archive::Key;
 use crate::archive::entry::Status;
-use crate::collect::{self, Outcome, Recipe, Source};
+use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Source};
 use crate::index::{IndexError, VersionKind};
 use crate::model;
 
 /// A read that was due an hour ago must not wait another day because a capture began some minutes earlier than usual.
 const SLACK: SignedDuration = SignedDuration::from_mins(30);
 
+/// Whose turn it is: earlier ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It changed since it was read.
+    Urgent,
+    /// It was never visited.
+    Never,
+    /// It was last visited in this capture.
+    At(u64),
+}
+
 /// What of a relation is read in this capture.
 pub(super) struct Due {
+    /// The row under which the local state keeps what was read.
+    row: String,
     sources: Vec<Source>,
     /// The longest unread of the others.
     oldest: Option<u64>,
@@ -44,29 +57,79 @@ struct Sweep<'a> {
     many: bool,
 }
 
+/// What is swept: a relation, a collection under another, or one object for each of another.
+enum Visit {
+    Relation(&'static Recipe, &'static RelationRead),
+    Under(&'static Recipe, &'static str, &'static str),
+    Per(&'static Recipe, &'static str),
+}
+
+impl Visit {
+    fn is_many(&self) -> bool {
+        match self {
+            Visit::Relation(_, relation) => relation.many,
+            Visit::Under(..) => false,
+            Visit::Per(recipe, _) => matches!(recipe.how, collect::How::Per { many: true, .. }),
+        }
+    }
+}
+
 impl Gatherer<'_> {
-    /// Relations that no feed reports, and collections that hang under others.
-    pub(super) async fn fan_outs(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
-        let name = recipe.collection;
-        if let Some((parent, relation)) = recipe.parent() {
-            return self.under(recipe, parent, relation).await;
-        }
-        if let Some(parent) = recipe.per() {
-            return self.per(recipe, parent).await;
-        }
-        if self.is_off(name) {
-            return Ok(());
-        }
-        for relation in recipe.relations.iter().filter(|relation| !relation.feed) {
-            let row = rows::text(name, Part::Relation(relation.name));
-            let sweep = Sweep { collection: name, row, kinds: relation.kinds, many: relation.many };
-            let due = self.due(&sweep)?;
-            let outcome = match due.sources.is_empty() {
-                true => None,
-                false => Some(self.links(recipe, relation, due.sources.clone(), Phase::Links).await?),
+    /// Relations that no feed reports, and collections that hang under others. Those with few sources come first. Of
+    /// those with as many as people each may spend an equal share of what is left, and what it leaves goes to the next;
+    /// they take turns in being the first, so that none starves where time or budget are short.
+    pub(super) async fn sweeps(&mut self) -> Result<(), CaptureError> {
+        let (mut few, mut many) = (Vec::new(), Vec::new());
+        for recipe in COLLECTIONS {
+            let visits = match (recipe.parent(), recipe.per()) {
+                (Some((parent, relation)), _) => vec![Visit::Under(recipe, parent, relation)],
+                (None, Some(parent)) => vec![Visit::Per(recipe, parent)],
+                (None, None) if self.is_off(recipe.collection) => Vec::new(),
+                (None, None) => {
+                    let unfed = recipe.relations.iter().filter(|relation| !relation.feed);
+                    unfed.map(|relation| Visit::Relation(recipe, relation)).collect()
+                }
             };
-            self.record_sweep(name, Part::Relation(relation.name), &due, outcome.as_ref());
+            let (of_many, of_few): (Vec<Visit>, Vec<Visit>) = visits.into_iter().partition(Visit::is_many);
+            few.extend(of_few);
+            many.extend(of_many);
         }
+        let turns = usize::try_from(self.out.last_seq).unwrap_or_default() % many.len().max(1);
+        many.rotate_left(turns);
+        for visit in few {
+            self.visit(visit, self.sweep_left).await?;
+        }
+        let mut others = many.len() as u64;
+        for visit in many {
+            self.visit(visit, self.sweep_left.div_ceil(others)).await?;
+            others -= 1;
+        }
+        Ok(())
+    }
+
+    async fn visit(&mut self, visit: Visit, budget: u64) -> Result<(), CaptureError> {
+        self.out.unread.clear();
+        match visit {
+            Visit::Relation(recipe, relation) => self.relation(recipe, relation, budget).await,
+            Visit::Under(recipe, parent, relation) => self.under(recipe, parent, relation, budget).await,
+            Visit::Per(recipe, parent) => self.per(recipe, parent, budget).await,
+        }
+    }
+
+    async fn relation(
+        &mut self,
+        recipe: &'static Recipe,
+        relation: &'static RelationRead,
+        budget: u64,
+    ) -> Result<(), CaptureError> {
+        let name = recipe.collection;
+        let row = rows::text(name, Part::Relation(relation.name));
+        let due = self.due(&Sweep { collection: name, row, kinds: relation.kinds, many: relation.many }, budget)?;
+        let outcome = match due.sources.is_empty() {
+            true => None,
+            false => Some(self.links(recipe, relation, due.sources.clone(), Phase::Links).await?),
+        };
+        self.record_sweep(name, Part::Relation(relation.name), &due, outcome.as_ref());
         Ok(())
     }
 
@@ -75,16 +138,18 @@ impl Gatherer<'_> {
         recipe: &'static Recipe,
         parent: &'static str,
         relation: &'static str,
+        budget: u64,
     ) -> Result<(), CaptureError> {
         let name = recipe.collection;
         self.out.collections.entry(name).or_default();
         if self.is_off(name) || self.is_off(parent) {
-            self.out.rows.set(name, Part::Objects, Status::Absent).code = Some("off".to_owned());
-            self.out.rows.set(parent, Part::Relation(relation), Status::Absent).code = Some("off".to_owned());
+            let off = || Some(collect::code::OFF.to_owned());
+            self.out.rows.set(name, Part::Objects, Status::Absent).code = off();
+            self.out.rows.set(parent, Part::Relation(relation), Status::Absent).code = off();
             return Ok(());
         }
         let row = rows::text(parent, Part::Relation(relation));
-        let due = self.due(&Sweep { collection: parent, row, kinds: &[], many: false })?;
+        let due = self.due(&Sweep { collection: parent, row, kinds: &[], many: false }, budget)?;
         let outcome = match due.sources.is_empty() {
             true => None,
             false => {
@@ -98,7 +163,7 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    async fn per(&mut self, recipe: &'static Recipe, parent: &'static str) -> Result<(), CaptureError> {
+    async fn per(&mut self, recipe: &'static Recipe, parent: &'static str, budget: u64) -> Result<(), CaptureError> {
         let name = recipe.collection;
         self.out.collections.entry(name).or_default();
         if self.is_off(name) || self.is_off(parent) {
@@ -107,7 +172,7 @@ impl Gatherer<'_> {
         }
         let row = rows::text(name, Part::Objects);
         let collect::How::Per { kinds, many, .. } = recipe.how else { return Ok(()) };
-        let due = self.due(&Sweep { collection: parent, row, kinds, many })?;
+        let due = self.due(&Sweep { collection: parent, row, kinds, many }, budget)?;
         let outcome = match due.sources.is_empty() {
             true => None,
             false => {
@@ -159,57 +224,65 @@ impl Gatherer<'_> {
         Ok(with_kind.collect())
     }
 
-    /// Which sources are to be read now: those that came, changed or were touched by an event, and of the others as many
-    /// as are due, the longest unread first. Where there may be as many sources as people, all of that within the budget;
-    /// what changed and doesn't fit comes first next time.
-    fn due(&mut self, sweep: &Sweep<'_>) -> Result<Due, CaptureError> {
+    /// Which sources are to be read now: those that came, changed or were touched by an event, then those that were never
+    /// read, and of the others as many as are due, the longest unread first. Where there may be as many sources as people,
+    /// all of that within the budget; what changed and doesn't fit comes first next time.
+    fn due(&mut self, sweep: &Sweep<'_>, budget: u64) -> Result<Due, CaptureError> {
         let all = self.candidates(sweep)?;
-        let swept = self.progress.swept(&sweep.row)?;
-        let never = self.progress.row(&sweep.row)?.0.is_none();
-        let is_recovered = self.recovered.is_whole(sweep.collection);
-        if !sweep.many && (self.request.reconcile || never || !self.is_known || is_recovered) {
-            return Ok(Due { sources: all, oldest: None, is_all: true, is_begun: false });
+        if !sweep.many && (self.request.reconcile || !self.is_known) {
+            return Ok(Due { row: sweep.row.clone(), sources: all, oldest: None, is_all: true, is_begun: false });
         }
+        let (swept, tried) = (self.progress.swept(&sweep.row)?, self.progress.tried(&sweep.row)?);
+        let stale = self.progress.stale(&sweep.row)?;
+        let is_recovered = self.recovered.is_whole(sweep.collection);
         let changed = self.out.collections.get(sweep.collection).map(|seenness| &seenness.sources);
         let is_urgent = |key: &Key| {
-            changed.is_some_and(|changed| changed.contains(key))
+            is_recovered
+                || changed.is_some_and(|changed| changed.contains(key))
+                || stale.contains(key.as_str())
                 || !self.out.touched.is_empty() && self.out.touched.contains(&key.decoded_id())
         };
-        let read_at = |source: &Source| match is_urgent(&source.key) {
-            true => 0,
-            false => swept.get(source.key.as_str()).copied().unwrap_or(0),
+        let turn = |key: &Key| {
+            let visited = swept.get(key.as_str()).max(tried.get(key.as_str())).copied();
+            match (is_urgent(key), visited) {
+                (true, _) => Turn::Urgent,
+                (false, None) => Turn::Never,
+                (false, Some(seq)) => Turn::At(seq),
+            }
         };
-        let mut order: Vec<(u64, usize)> =
-            all.iter().enumerate().map(|(place, source)| (read_at(source), place)).collect();
+        let mut order: Vec<(Turn, usize)> =
+            all.iter().enumerate().map(|(place, source)| (turn(&source.key), place)).collect();
         order.sort_unstable();
-        let urgent = order.iter().take_while(|(seq, _)| *seq == 0).count();
+        let urgent = order.iter().take_while(|(turn, _)| *turn <= Turn::Never).count();
         let share = all.len().div_ceil(self.options.sweep_captures.max(1) as usize);
-        let budget = usize::try_from(self.sweep_left).unwrap_or(usize::MAX);
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         let take = match sweep.many {
             true => urgent.max(share).min(budget),
             false => urgent.max(share.min(budget)),
         };
+        let take = take.min(order.len());
         self.sweep_left = self.sweep_left.saturating_sub(take as u64);
-        let (now, later) = order.split_at(take.min(order.len()));
-        let mut oldest = None;
-        let mut is_begun = false;
-        for (_, place) in later {
-            let key = &all[*place].key;
-            match swept.get(key.as_str()) {
-                Some(seq) => oldest = Some(oldest.map_or(*seq, |oldest: u64| oldest.min(*seq))),
-                None => is_begun = true,
-            }
-            if swept.contains_key(key.as_str()) && is_urgent(key) {
-                self.out.update.stale.push((sweep.row.clone(), key.clone()));
+        let (now, later) = order.split_at(take);
+        // Reading one takes the mark from it again: what can't be read now comes first next time.
+        for (_, place) in order.iter().take_while(|(turn, _)| *turn == Turn::Urgent) {
+            if swept.contains_key(all[*place].key.as_str()) {
+                self.out.update.stale.push((sweep.row.clone(), all[*place].key.clone()));
             }
         }
-        let is_all = later.is_empty();
+        let last_read = |place: usize| swept.get(all[place].key.as_str()).copied();
+        let oldest = later.iter().filter_map(|(_, place)| last_read(*place)).min();
+        let is_begun = later.iter().any(|(_, place)| last_read(*place).is_none());
         let mut sources: Vec<Source> = now.iter().map(|(_, place)| all[*place].clone()).collect();
         sources.sort_unstable();
-        Ok(Due { sources, oldest, is_all, is_begun })
+        Ok(Due { row: sweep.row.clone(), sources, oldest, is_all: later.is_empty(), is_begun })
     }
 
     fn record_sweep(&mut self, collection: &str, part: Part<'_>, due: &Due, outcome: Option<&Outcome>) {
+        // Where none could be read there was no turn that any of them has had.
+        let had_turns = outcome.is_some_and(|outcome| !matches!(outcome.status, collect::Status::Absent(_)));
+        let unread = std::mem::take(&mut self.out.unread);
+        let lasting = unread.into_iter().filter(|(_, why)| had_turns && !collect::is_passing(why));
+        self.out.update.tried.extend(lasting.map(|(source, _)| (due.row.clone(), source)));
         let (mut status, mut code) = outcome.map_or((Status::Complete, None), rows::status_of);
         if status == Status::Complete && !due.is_all {
             (status, code) = match (due.is_begun, due.sources.is_empty()) {
@@ -276,7 +349,7 @@ impl Gatherer<'_> {
         for facet in model::find(name).expect("every recipe has a collection").facets {
             let part = Part::Facet(facet.name);
             if self.is_off(&rows::text(name, part)) {
-                self.out.rows.set(name, part, Status::Absent).code = Some("off".to_owned());
+                self.out.rows.set(name, part, Status::Absent).code = Some(collect::code::OFF.to_owned());
                 continue;
             }
             let is_lifted = self.out.collections[name].facets.contains_key(facet.name);

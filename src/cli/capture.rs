@@ -13,6 +13,7 @@ use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
 use crate::capture::{CaptureError, Capturer, Committed, Local, Progress, Request, Watch};
 use crate::clock::Clock;
+use crate::collect::code;
 use crate::config::Config;
 use crate::graph::Reader;
 use crate::index::Index;
@@ -99,7 +100,8 @@ impl From<CaptureError> for Failure {
             CaptureError::Graph(error) => {
                 let hint = match &error {
                     Error::Unauthorized { .. } => {
-                        "check id in [tenant], client_id and the secret in [credential]; secrets expire".to_owned()
+                        "check id in [tenant], client_id and the rest of [credential]; secrets and certificates expire"
+                            .to_owned()
                     }
                     Error::Forbidden { permission, .. } => format!(
                         "grant the application permission {permission} to the app registration, with admin consent"
@@ -112,6 +114,8 @@ impl From<CaptureError> for Failure {
                 };
                 Failure::new(Kind::Failed, CaptureError::Graph(error)).hint(hint)
             }
+            CaptureError::OtherTenant { .. } => Failure::new(Kind::Configuration, error)
+                .hint("check [tenant] and [credential]; another tenant needs an archive of its own"),
             CaptureError::Temporary(error) => Failure::new(Kind::Failed, CaptureError::Temporary(error))
                 .hint("free space in the temporary directory (TMPDIR) and run it again; nothing was committed"),
             CaptureError::SlotTaken { .. } | CaptureError::Progress(_) => Failure::new(Kind::Failed, error),
@@ -141,7 +145,8 @@ fn print(committed: &Committed, session: &mut Session<'_>) -> Result<(), Failure
     if body.opens_segment() {
         session.console.line(format!("began a segment in {}", body.container.as_deref().unwrap_or_default()))?;
     }
-    for row in committed.shortfalls() {
+    let is_wanted = |row: &&Coverage| row.code.as_deref() != Some(code::OFF);
+    for row in committed.shortfalls().filter(is_wanted) {
         let name = row.subject();
         let code = row.code.as_deref().unwrap_or("unknown");
         session.console.line(format!("{} {name}: {} ({code}){}", paint.yellow("!"), row.st.as_str(), advice(row)))?;
@@ -169,11 +174,11 @@ fn advice(row: &Coverage) -> String {
         return format!("; grant the application permission {permission}");
     }
     let text = match row.code.as_deref() {
-        Some("gate") => "; many objects were missing at once and are held back: read again, or --accept-removals",
-        Some("no-licence") => "; the tenant has no licence for it",
-        Some("not-offered") => "; this tenant or cloud doesn't have it",
-        Some("not-yet") => "; it is read in turns, and some haven't had their first",
-        Some("retention") => "; the service may have thrown older records away since the last capture",
+        Some(code::GATE) => "; many objects were missing at once and are held back: read again, or --accept-removals",
+        Some(code::NO_LICENCE) => "; the tenant has no licence for it",
+        Some(code::NOT_OFFERED) => "; this tenant or cloud doesn't have it",
+        Some(code::NOT_YET) => "; it is read in turns, and some haven't had their first",
+        Some(code::RETENTION) => "; the service may have thrown older records away since the last capture",
         _ => "",
     };
     text.to_owned()

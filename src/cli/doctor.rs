@@ -10,7 +10,7 @@ use super::failure::{Ended, Failure, Kind};
 use super::session::Session;
 use super::{json, render};
 use crate::collect::{COLLECTIONS, Probe, Tried, can_write, code};
-use crate::graph::Reader;
+use crate::graph::{Identity, Reader};
 
 /// Arguments of `tenure doctor`.
 #[derive(Debug, clap::Args)]
@@ -19,8 +19,8 @@ pub struct Arguments {}
 /// What was found.
 struct Findings {
     probes: Vec<Probe>,
-    /// The permissions that the token names; `None` where it can't be read.
-    granted: Option<Vec<String>>,
+    /// Who the token says we are.
+    identity: Identity,
     skew_ms: i64,
     requests: u64,
     off: BTreeSet<String>,
@@ -35,17 +35,22 @@ pub async fn run(_: Arguments, session: &mut Session<'_>) -> Result<Ended, Failu
     reader.check_token().await.map_err(|error| {
         Failure::new(Kind::Failed, error).hint("check [tenant] and [credential]: nothing can be read without a token")
     })?;
-    let granted = reader.granted().await.map_err(|error| Failure::new(Kind::Failed, error))?;
+    let identity = reader.identity().await.map_err(|error| Failure::new(Kind::Failed, error))?;
     let off: BTreeSet<String> = config.capture.off.iter().cloned().collect();
     let progress = Progress::new(&session.console, "trying what can be read");
     let probes = probe(&reader, &off, &progress).await;
     drop(progress);
     let (skew_ms, requests) = (reader.meter().skew_ms(), reader.meter().requests());
-    let findings = Findings { probes, granted, skew_ms, requests, off };
+    let findings = Findings { probes, identity, skew_ms, requests, off };
     let is_closed = findings.closed().next().is_some();
+    let is_other = findings.other_tenant(&config.tenant.id).is_some();
     match session.globals.json {
         true => session.console.line(findings.in_json(&config.tenant.id, &config.client_id))?,
-        false => session.console.line(findings.in_words(&config.client_id))?,
+        false => session.console.line(findings.in_words(&config.tenant.id, &config.client_id))?,
+    }
+    if is_other {
+        let text = "the token is for another tenant than the configured one";
+        return Err(Failure::new(Kind::Configuration, text).hint("check [credential], or id in [tenant]"));
     }
     Ok(if is_closed { Ended::Incomplete } else { Ended::Done })
 }
@@ -60,7 +65,7 @@ async fn probe(reader: &Reader, off: &BTreeSet<String>, progress: &Progress) -> 
         }
         let parent = recipe.parent().map(|(parent, _)| parent).or(recipe.per());
         let parent = parent.and_then(|parent| ids.get(parent)).map(String::as_str);
-        let (found, id) = recipe.probe(reader, parent).await;
+        let (found, id) = recipe.probe(reader, parent, off).await;
         probes.extend(found);
         ids.extend(id.map(|id| (recipe.collection, id)));
     }
@@ -84,26 +89,43 @@ impl Findings {
 
     /// Granted permissions that let their holder change something.
     fn writing(&self) -> Vec<&str> {
-        self.granted.iter().flatten().map(String::as_str).filter(|permission| can_write(permission)).collect()
+        self.identity.roles.iter().flatten().map(String::as_str).filter(|permission| can_write(permission)).collect()
     }
 
-    fn in_words(&self, client_id: &str) -> String {
+    /// The tenant that the token is for, where that is another than the configured one.
+    fn other_tenant(&self, configured: &str) -> Option<&str> {
+        let tenant = self.identity.tenant.as_deref()?;
+        let is_id = uuid::Uuid::try_parse(configured).is_ok();
+        (is_id && !tenant.eq_ignore_ascii_case(configured)).then_some(tenant)
+    }
+
+    fn in_words(&self, tenant: &str, client_id: &str) -> String {
         let mut rows = Vec::new();
         for probe in &self.probes {
             let (word, why) = match &probe.result {
                 Tried::Open => ("open", String::new()),
-                Tried::Untried => ("not tried", "the tenant has none to try it on".to_owned()),
+                Tried::Untried => ("not tried", "nothing was found to try it on".to_owned()),
                 Tried::Closed { code, error } => ("closed", format!("{code}: {error}")),
             };
             rows.push(vec![probe.subject(), word.to_owned(), probe.permission.unwrap_or("").to_owned(), why]);
         }
         let mut text = render::table(&["what", "reading", "least permission", "why not"], rows, &[]);
-        match &self.granted {
+        let who = self.identity.application.as_deref().zip(self.identity.tenant.as_deref());
+        if let Some((application, tenant)) = who {
+            let kind = self.identity.credential;
+            text.push_str(&format!("\n\nThe token is for application {application} in tenant {tenant}, by {kind}."));
+        }
+        match &self.identity.roles {
             Some(granted) if granted.is_empty() => {
                 text.push_str("\n\nThe token names no application permission at all.")
             }
             Some(granted) => text.push_str(&format!("\n\nThe token names: {}", granted.join(", "))),
             None => text.push_str("\n\nThe token can't be read here, so that its permissions can't be listed."),
+        }
+        if let Some(other) = self.other_tenant(tenant) {
+            text.push_str(&format!(
+                "\nTENANT   the token is for {other}, the configuration says {tenant}: nothing may be captured with it"
+            ));
         }
         for permission in self.missing() {
             text.push_str(&format!(
@@ -149,8 +171,11 @@ impl Findings {
             }
             .end()
         });
-        let granted = self.granted.as_ref().map(|granted| texts(granted.iter().map(String::as_str).collect()));
+        let granted = self.identity.roles.as_ref().map(|granted| texts(granted.iter().map(String::as_str).collect()));
         let row = json::Object::new().text("tenant", tenant).text("client_id", client_id);
+        let row = row.optional_text("token_tenant", self.identity.tenant.as_deref());
+        let row = row.optional_text("token_application", self.identity.application.as_deref());
+        let row = row.text("credential", self.identity.credential);
         let row = row.raw("granted", granted.as_deref().unwrap_or("null"));
         let row = row.raw("missing", &texts(self.missing().into_iter().collect()));
         let row = row.raw("writing", &texts(self.writing()));

@@ -12,6 +12,10 @@ use crate::canonical::{Json, Key, Rules, canonicalize};
 use crate::graph::Reader;
 use crate::model;
 
+/// The category under which the service records what its own recovery did (learn,
+/// entrarecoveryservices-backup-recovery-overview).
+const RECOVERY: &str = "Backup and Recovery";
+
 impl Recipe {
     /// Reads every event since `from`, or all that the service still keeps. Records arrive late and in no order: whoever
     /// reads on must begin well before the last one it knows. For a collection of no events the outcome is
@@ -37,5 +41,6 @@ pub(super) fn sift(recipe: &Recipe, time: &str, rules: &Rules, item: &Json<'_>) 
     let at = item.text(time).and_then(|at| at.parse().ok());
     let targets = item.get("targetResources").and_then(Json::elements).unwrap_or_default();
     let touched = targets.iter().filter_map(|target| target.text("id")).filter(|id| !id.is_empty());
-    Sighting::Event { key, content, at, touched: touched.map(str::to_owned).collect() }
+    let is_recovery = item.text("category").is_some_and(|category| category.eq_ignore_ascii_case(RECOVERY));
+    Sighting::Event { key, content, at, touched: touched.map(str::to_owned).collect(), is_recovery }
 }

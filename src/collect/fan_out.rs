@@ -151,7 +151,11 @@ impl Reading<'_> {
         });
         let mut reads = std::pin::pin!(first.chain(rest));
         while let Some(chunk) = reads.next().await {
-            if out.send(run.take(chunk, hopeless, succeeded)).await.is_err() {
+            let mut sightings = run.take(chunk, hopeless, succeeded);
+            if matches!(self.aim, Aim::Own(_)) && succeeded.load(Ordering::Relaxed) == 0 {
+                run.doubt(&mut sightings, self.relation, hopeless);
+            }
+            if out.send(sightings).await.is_err() {
                 return run.tally.outcome(reader, Status::Partial(code::STOPPED), None);
             }
         }
@@ -393,6 +397,23 @@ impl Run {
             sightings.extend(one.sightings);
         }
         sightings
+    }
+}
+
+impl Run {
+    /// Where everything that was asked for is said not to be there, the address isn't: nothing can be said of the objects.
+    fn doubt(&mut self, sightings: &mut [Sighting], relation: &'static str, hopeless: &OnceLock<&'static str>) {
+        let gone = sightings.iter().filter(|sighting| matches!(sighting, Sighting::Gone { .. })).count() as u64;
+        if gone < HOPELESS && hopeless.get().is_none() {
+            return;
+        }
+        for sighting in sightings {
+            if let Sighting::Gone { key } = sighting {
+                *sighting = Sighting::Unread { source: key.clone(), relation, code: code::NOT_OFFERED };
+                self.shortfall.get_or_insert(code::NOT_OFFERED);
+            }
+        }
+        let _ = hopeless.set(code::NOT_OFFERED);
     }
 }
 

@@ -30,7 +30,7 @@ mod token;
 mod user;
 
 pub use fan_out::Source;
-pub use outcome::{Outcome, Status, code, code_of, is_lasting};
+pub use outcome::{Outcome, Status, code, code_of, is_lasting, is_passing};
 pub use probe::{Probe, Tried, can_write};
 pub use recipe::{Detail, FacetRead, Feed, Form, How, List, Part, Recipe, RelationRead, When};
 pub use sighting::{Content, Sighting, Sink};

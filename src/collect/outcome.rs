@@ -46,6 +46,10 @@ pub mod code {
     pub const NOT_YET: &str = "not-yet";
     /// More time has passed since the last read than the service keeps its records.
     pub const RETENTION: &str = "retention";
+    /// So much is gone at once that the removals are held back until they are confirmed.
+    pub const GATE: &str = "gate";
+    /// The configuration turns it off.
+    pub const OFF: &str = "off";
 
     /// All of them.
     pub const ALL: &[&str] = &[
@@ -69,6 +73,8 @@ pub mod code {
         STOPPED,
         NOT_YET,
         RETENTION,
+        GATE,
+        OFF,
     ];
 }
 
@@ -122,6 +128,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// With what came of reading a part of it once more: its costs, and what it lacks.
+    pub fn with_part(self, part: Outcome) -> Outcome {
+        let mut both = self.and(&part);
+        let (Status::Partial(why) | Status::Carried(why) | Status::Absent(why)) = part.status else { return both };
+        if both.status == Status::Complete {
+            both.status = Status::Partial(why);
+            both.needs = both.needs.or(part.needs);
+        }
+        both
+    }
+
     /// With the costs of `other` added: both were reads of the same thing.
     pub fn and(mut self, other: &Outcome) -> Outcome {
         self.pages += other.pages;
@@ -160,6 +177,20 @@ pub fn code_of(error: &graph::Error) -> &'static str {
         graph::Error::Loop { .. } => code::LOOP,
         graph::Error::TimeLimit => code::TIME_LIMIT,
     }
+}
+
+/// Whether a read that ended with a code may well go better next time, without anything having changed.
+pub fn is_passing(why: &str) -> bool {
+    matches!(
+        why,
+        code::NO_TOKEN
+            | code::THROTTLED
+            | code::UNREACHABLE
+            | code::SERVER_ERROR
+            | code::TIME_LIMIT
+            | code::EXPIRED
+            | code::STOPPED
+    )
 }
 
 /// Whether a code stands until something changes in the tenant or its grants.

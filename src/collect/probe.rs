@@ -2,8 +2,10 @@
 //!
 //! Must never know: who asks, or what is done about what is missing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::outcome::code_of;
-use super::recipe::{How, Part, Recipe};
+use super::recipe::{FacetRead, How, Part, Recipe};
 use super::selection::address;
 use crate::graph::{Error, Reader, Request, escape};
 use crate::model;
@@ -17,7 +19,7 @@ pub struct Probe {
     pub relation: Option<&'static str>,
     /// The facet, where it was one.
     pub facet: Option<&'static str>,
-    /// The property or kind, where that alone needs more.
+    /// The property or subtype, where that alone needs more.
     pub property: Option<&'static str>,
     /// The least application permission for it; `None` where that isn't known here.
     pub permission: Option<&'static str>,
@@ -37,7 +39,7 @@ pub enum Tried {
         /// What the service said.
         error: Error,
     },
-    /// There is nothing in the tenant on which it could be tried.
+    /// Nothing was found on which it could be tried.
     Untried,
 }
 
@@ -49,9 +51,15 @@ const GUARDED: &[(&str, &str)] = &[
 ];
 
 impl Recipe {
-    /// Tries everything that is read of this collection. `parent` is the id of an object of the collection that it hangs
-    /// under, where it hangs under one. Also returns the id of one object.
-    pub async fn probe(&'static self, reader: &Reader, parent: Option<&str>) -> (Vec<Probe>, Option<String>) {
+    /// Tries everything that is read of this collection but what `off` names, as [`Probe::subject`] does. `parent` is the
+    /// id of an object of the collection that it hangs under, where it hangs under one. Also returns the id of one
+    /// object.
+    pub async fn probe(
+        &'static self,
+        reader: &Reader,
+        parent: Option<&str>,
+        off: &BTreeSet<String>,
+    ) -> (Vec<Probe>, Option<String>) {
         let mut probes = Vec::new();
         let (path, guarded) = match &self.how {
             How::Lists { lists: [list, ..], .. } => {
@@ -72,12 +80,13 @@ impl Recipe {
         let (result, id) = self.try_one(reader, path, self.permission).await;
         let is_open = matches!(result, Tried::Open);
         probes.push(self.row(result));
+        let mut kinds = BTreeMap::new();
         if is_open {
             self.probe_properties(reader, guarded, &mut probes).await;
-            self.probe_lists(reader, &mut probes).await;
-            self.probe_facets(reader, &mut probes).await;
+            kinds = self.probe_lists(reader, &mut probes).await;
+            self.probe_facets(reader, off, &mut probes).await;
         }
-        self.probe_relations(reader, id.as_deref().filter(|_| is_open), &mut probes).await;
+        self.probe_relations(reader, id.as_deref().filter(|_| is_open), &kinds, &mut probes).await;
         (probes, id)
     }
 
@@ -115,21 +124,25 @@ impl Recipe {
         }
     }
 
-    /// Lists beside the first, which have permissions of their own.
-    async fn probe_lists(&self, reader: &Reader, probes: &mut Vec<Probe>) {
-        let How::Lists { lists: [_, others @ ..], .. } = &self.how else { return };
+    /// Lists beside the first, which have permissions of their own. Returns the id of one object of each subtype.
+    async fn probe_lists(&self, reader: &Reader, probes: &mut Vec<Probe>) -> BTreeMap<&'static str, String> {
+        let mut ids = BTreeMap::new();
+        let How::Lists { lists: [_, others @ ..], .. } = &self.how else { return ids };
         for list in others {
             let permission = list.permission.unwrap_or(self.permission);
             let (Part::Kind(kind) | Part::Subtype(kind)) = list.part else { continue };
             let select: &[&str] = if list.select.is_empty() { &[] } else { &["id"] };
             let path = address(list.path, select, list.top.map(|_| 1));
-            let (result, _) = self.try_one(reader, path, permission).await;
+            let (result, id) = self.try_one(reader, path, permission).await;
             probes.push(Probe { property: Some(kind), permission: Some(permission), ..self.row(result) });
+            ids.extend(id.map(|id| (kind, id)));
         }
+        ids
     }
 
-    async fn probe_facets(&self, reader: &Reader, probes: &mut Vec<Probe>) {
-        for facet in self.facets {
+    async fn probe_facets(&self, reader: &Reader, off: &BTreeSet<String>, probes: &mut Vec<Probe>) {
+        let is_on = |facet: &&FacetRead| !off.contains(&format!("{}#{}", self.collection, facet.name));
+        for facet in self.facets.iter().filter(is_on) {
             let kept = model::find(self.collection).and_then(|collection| {
                 collection.facets.iter().find(|kept| kept.name == facet.name).map(|kept| kept.properties)
             });
@@ -140,21 +153,36 @@ impl Recipe {
         }
     }
 
-    async fn probe_relations(&self, reader: &Reader, id: Option<&str>, probes: &mut Vec<Probe>) {
+    async fn probe_relations(
+        &self,
+        reader: &Reader,
+        id: Option<&str>,
+        kinds: &BTreeMap<&'static str, String>,
+        probes: &mut Vec<Probe>,
+    ) {
         for relation in self.relations {
-            let result = match id.filter(|_| relation.kinds.is_empty()) {
-                None => Tried::Untried,
-                Some(id) => {
-                    let path = relation.path.replace("{id}", &escape(id));
-                    match self.try_one(reader, path, relation.permission).await.0 {
-                        // No manager, say.
-                        Tried::Closed { code: super::code::NOT_OFFERED, .. } => Tried::Open,
-                        result => result,
-                    }
-                }
+            let tries: Vec<(Option<&'static str>, Option<&str>)> = match relation.kinds {
+                [] => vec![(None, id)],
+                some => some.iter().map(|kind| (Some(*kind), kinds.get(kind).map(String::as_str))).collect(),
             };
-            let permission = Some(relation.permission);
-            probes.push(Probe { relation: Some(relation.name), permission, ..self.row(result) });
+            for (kind, id) in tries {
+                let by_kind = relation.kind_permissions.iter().find(|(known, _)| Some(*known) == kind);
+                let permission = by_kind.map_or(relation.permission, |(_, permission)| permission);
+                let result = match id {
+                    None => Tried::Untried,
+                    Some(id) => {
+                        let path = relation.path.replace("{id}", &escape(id));
+                        let path = path.replace("{kind}", kind.unwrap_or_default());
+                        match self.try_one(reader, path, permission).await.0 {
+                            // No manager, say.
+                            Tried::Closed { code: super::code::NOT_OFFERED, .. } => Tried::Open,
+                            result => result,
+                        }
+                    }
+                };
+                let (relation, permission) = (Some(relation.name), Some(permission));
+                probes.push(Probe { relation, permission, property: kind, ..self.row(result) });
+            }
         }
     }
 
@@ -177,10 +205,15 @@ impl Recipe {
 }
 
 impl Probe {
-    /// `user`, `group members`, `user#activity` or `user customSecurityAttributes`.
+    /// `user`, `group members`, `user#activity`, `user customSecurityAttributes` or `servicePrincipal sponsors of
+    /// agentIdentity`.
     pub fn subject(&self) -> String {
         let facet = self.facet.map_or(String::new(), |facet| format!("#{facet}"));
-        let more = self.relation.or(self.property).map_or(String::new(), |more| format!(" {more}"));
+        let more = match (self.relation, self.property) {
+            (Some(relation), Some(kind)) => format!(" {relation} of {kind}"),
+            (Some(more), None) | (None, Some(more)) => format!(" {more}"),
+            (None, None) => String::new(),
+        };
         format!("{}{facet}{more}", self.collection)
     }
 }

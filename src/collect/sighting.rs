@@ -41,6 +41,8 @@ pub enum Sighting {
         at: Option<Timestamp>,
         /// The ids of what it was done to.
         touched: Vec<String>,
+        /// The service's own recovery did something.
+        is_recovery: bool,
     },
     /// The service says that it is gone.
     Gone {

@@ -97,8 +97,11 @@ impl Timeline {
     /// nothing can be said of single ones.
     fn properties(&mut self, row: &Coverage, mark: Mark) {
         let name = (row.c.clone(), row.f.clone());
-        if !row.asked.is_empty() {
-            self.asked.insert(name.clone(), row.asked.clone());
+        match row.asked.as_slice() {
+            [] => {}
+            // None is named any more.
+            [all] if all == "*" => drop(self.asked.remove(&name)),
+            names => drop(self.asked.insert(name.clone(), names.to_vec())),
         }
         if matches!(row.st, Status::Carried | Status::NotDue | Status::Absent) {
             return;
