@@ -254,6 +254,9 @@ impl Oracle {
                 }
             }
         }
+        let facets = self.archived.objects.keys().filter_map(|key| Some((key, key.split_once('#')?.0)));
+        let left: Vec<_> = facets.filter(|(_, object)| !self.archived.objects.contains_key(*object)).take(3).collect();
+        assert!(left.is_empty(), "{story}: facets of what is gone: {left:?}");
         // The links to what hangs under an object are ours: the tenant has them as properties of the children.
         let is_exact = |(source, relation, _): &&Link| {
             relation != "appRoleAssignedTo"
