@@ -116,7 +116,6 @@ struct Merger<'a> {
     lapsed: BTreeMap<&'static str, BTreeMap<Key, Option<u64>>>,
     /// Children under a parent that was last read long ago.
     child_q: BTreeMap<Key, u64>,
-    swept: BTreeMap<String, BTreeMap<String, u64>>,
     /// Objects with facets that are gone now.
     gone: BTreeSet<Key>,
     out: Merged,
@@ -171,7 +170,6 @@ pub(super) async fn merge(
         reconciled,
         lapsed: BTreeMap::new(),
         child_q: BTreeMap::new(),
-        swept: BTreeMap::new(),
         gone: BTreeSet::new(),
         out,
     };
@@ -219,7 +217,6 @@ impl Merger<'_> {
         };
         let (scope, spool) = scope_of(recipe, seenness);
         let hidden = hidden_kinds(recipe, &scope.refused);
-        self.load_swept(recipe)?;
         let lapsed = self.lapsed.remove(name).unwrap_or_default();
         let mut unseen = BTreeSet::new();
         if looked_whole || facets.values().any(|facet| facet.is_full) {
@@ -351,18 +348,6 @@ impl Merger<'_> {
         Ok(left)
     }
 
-    fn load_swept(&mut self, recipe: &crate::collect::Recipe) -> Result<(), CaptureError> {
-        let name = recipe.collection;
-        let relations = model::find(name).expect("in the table").relations.iter();
-        let parts = relations.map(|relation| Part::Relation(relation.name));
-        for part in parts.chain(recipe.per().map(|_| Part::Objects)) {
-            let row = rows::text(name, part);
-            let swept = self.progress.swept(&row)?;
-            self.swept.insert(row, swept);
-        }
-        Ok(())
-    }
-
     /// Writes what became of one object.
     #[allow(clippy::too_many_arguments, reason = "one call site; a struct of these would only rename them")]
     fn object(
@@ -437,6 +422,8 @@ impl Merger<'_> {
     fn children(&mut self, name: &str, key: &Key, prior: &Known, verdict: &Verdict, records: &[Record]) {
         let gone = verdict.known.content.is_none() && prior.content.is_some();
         if gone && key.facet_name().is_none() {
+            let rows = super::sweep::rows_of(name);
+            self.out.update.departed.extend(rows.map(|row| (row, key.clone())));
             self.own_gone(name, key);
             if !model::find(name).expect("in the table").facets.is_empty() {
                 self.gone.insert(key.clone());
@@ -550,15 +537,14 @@ impl Merger<'_> {
             return self.row_q(collection, Part::Objects);
         }
         let row = rows::text(collection, Part::Relation(relation));
-        let swept = self.swept.get(&row).and_then(|swept| swept.get(source.as_str())).copied();
-        swept.or(self.first_seq).filter(|seq| Some(*seq) != self.last_seq)
+        let read = self.progress.read_at(&row, source).ok().flatten();
+        read.or(self.first_seq).filter(|seq| Some(*seq) != self.last_seq)
     }
 
     /// When the one object that belongs to another was last read; before the first time, when that other was.
     fn own_q(&self, collection: &str, parent: &str, key: &Key) -> Option<u64> {
         let source = Key::new(parent, &key.decoded_id());
-        let swept = self.swept.get(&rows::text(collection, Part::Objects));
-        match swept.and_then(|swept| swept.get(source.as_str())).copied() {
+        match self.progress.read_at(&rows::text(collection, Part::Objects), &source).ok().flatten() {
             Some(seq) => Some(seq).filter(|seq| Some(*seq) != self.last_seq),
             None if self.view.id(&source).ok().flatten().is_some() => {
                 self.first_seq.filter(|seq| Some(*seq) != self.last_seq)

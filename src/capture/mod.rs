@@ -22,6 +22,7 @@ use crate::index::{Index, IndexError};
 use crate::store::{Store, StoreError};
 
 mod base;
+mod cadence;
 mod commit;
 mod gather;
 mod merge;
@@ -33,6 +34,7 @@ mod section;
 mod seen;
 mod spool;
 mod sweep;
+mod turns;
 
 pub use progress::{Progress, ProgressError};
 
@@ -315,6 +317,8 @@ impl Capturer {
         }
         if let Err(error) = catch_up(&self.index, self.lines.store()).await {
             committed.troubles.push(("index".to_owned(), error.to_string()));
+        } else if let Err(error) = sweep::lay_order(&self.progress, &self.index.view()?, &update.unordered) {
+            committed.troubles.push(("local state".to_owned(), error.to_string()));
         }
         Ok(committed)
     }

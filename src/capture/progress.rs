@@ -8,16 +8,13 @@ use std::path::Path;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::turns;
 use crate::archive::Key;
 
 /// Feed → (entry with which it was stored, token).
 const FEEDS: TableDefinition<&str, (u64, &str)> = TableDefinition::new("feeds");
 /// Row of coverage → (last capture at which it was complete, last capture at which it was read whole).
 const ROWS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("rows");
-/// (row, source) → last capture at which it was read.
-const SWEPT: TableDefinition<(&str, &str), u64> = TableDefinition::new("swept");
-/// (row, source) → last capture at which it was asked for in vain, where that is later.
-const TRIED: TableDefinition<(&str, &str), u64> = TableDefinition::new("tried");
 /// (collection, key) → capture that held its removal back.
 const GATED: TableDefinition<(&str, &str), u64> = TableDefinition::new("gated");
 
@@ -27,8 +24,6 @@ const KINDS: TableDefinition<(&str, &str), &str> = TableDefinition::new("kinds")
 const REFUSED: TableDefinition<&str, &str> = TableDefinition::new("refused");
 /// Row of coverage → the properties that were asked for last, comma-separated.
 const ASKED: TableDefinition<&str, &str> = TableDefinition::new("asked");
-/// (row, source): sources that are known to have changed since they were read.
-const STALE: TableDefinition<(&str, &str), ()> = TableDefinition::new("stale");
 /// (collection, key; empty for all of it): what Microsoft's own recovery wrote and wasn't read since.
 const RECOVERED: TableDefinition<(&str, &str), ()> = TableDefinition::new("recovered");
 
@@ -55,8 +50,14 @@ pub(super) struct Update {
     pub swept: Vec<(String, Key)>,
     /// (row, source) pairs that were asked for and can't be read: their turn comes again with the others'.
     pub tried: Vec<(String, Key)>,
-    /// (row, source) pairs that are known to have changed and weren't read: they come first next time.
+    /// (row, source) pairs that are known to have changed; those that aren't visited in this capture come first next time.
     pub stale: Vec<(String, Key)>,
+    /// (row, source) pairs that are new.
+    pub arrived: Vec<(String, Key)>,
+    /// (row, source) pairs that are gone.
+    pub departed: Vec<(String, Key)>,
+    /// Rows whose order has to be laid down anew once this is committed.
+    pub unordered: Vec<String>,
     /// By row: the removals held back now; replaces what was held back before.
     pub gated: BTreeMap<String, Vec<Key>>,
     /// Subtypes of objects that were seen.
@@ -84,11 +85,20 @@ impl Progress {
         std::fs::create_dir_all(directory).map_err(|e| wrap(redb::Error::Io(e)))?;
         let database = redb::Database::create(&file).map_err(|e| wrap(e.into()))?;
         let progress = Progress { database, path: path.clone() };
+        progress.run(|| {
+            let txn = progress.database.begin_write()?;
+            turns::prepare(&txn)?;
+            Ok(txn.commit()?)
+        })?;
         progress.write(0, &Update::default())?;
         Ok(progress)
     }
 
-    fn run<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, ProgressError> {
+    pub(super) fn database(&self) -> &redb::Database {
+        &self.database
+    }
+
+    pub(super) fn run<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, ProgressError> {
         work().map_err(|source| ProgressError { path: self.path.clone(), source: Box::new(source) })
     }
 
@@ -111,39 +121,6 @@ impl Progress {
         })
     }
 
-    /// By source: the last capture at which its relation was read.
-    pub(super) fn swept(&self, row: &str) -> Result<BTreeMap<String, u64>, ProgressError> {
-        self.visits(SWEPT, row)
-    }
-
-    /// By source: the last capture at which its relation was asked for in vain, where it wasn't read since.
-    pub(super) fn tried(&self, row: &str) -> Result<BTreeMap<String, u64>, ProgressError> {
-        self.visits(TRIED, row)
-    }
-
-    fn visits(
-        &self,
-        table: TableDefinition<(&str, &str), u64>,
-        row: &str,
-    ) -> Result<BTreeMap<String, u64>, ProgressError> {
-        self.run(|| {
-            let table = self.database.begin_read()?.open_table(table)?;
-            let end = format!("{row}\0");
-            let range = table.range((row, "")..(end.as_str(), ""))?;
-            range.map(|entry| entry.map(|(key, seq)| (key.value().1.to_owned(), seq.value()))).map(|r| Ok(r?)).collect()
-        })
-    }
-
-    /// The sources of a row that changed since they were read.
-    pub(super) fn stale(&self, row: &str) -> Result<BTreeSet<String>, ProgressError> {
-        self.run(|| {
-            let table = self.database.begin_read()?.open_table(STALE)?;
-            let end = format!("{row}\0");
-            let range = table.range((row, "")..(end.as_str(), ""))?;
-            range.map(|entry| entry.map(|(key, _)| key.value().1.to_owned())).map(|r| Ok(r?)).collect()
-        })
-    }
-
     /// What a native recovery wrote that still has to be read: collection and key, the key empty for all of it.
     pub(super) fn recovered(&self) -> Result<Vec<(String, String)>, ProgressError> {
         self.run(|| {
@@ -161,6 +138,14 @@ impl Progress {
             let range = table.range((collection, "")..(end.as_str(), ""))?;
             let rows = range.map(|row| row.map(|(key, kind)| (key.value().1.to_owned(), kind.value().to_owned())));
             rows.map(|row| Ok(row?)).collect()
+        })
+    }
+
+    /// The subtype of one object.
+    pub(super) fn kind(&self, key: &Key) -> Result<Option<String>, ProgressError> {
+        self.run(|| {
+            let table = self.database.begin_read()?.open_table(KINDS)?;
+            Ok(table.get((key.collection(), key.as_str()))?.map(|kind| kind.value().to_owned()))
         })
     }
 
@@ -209,21 +194,7 @@ impl Progress {
                     let before = rows.get(row.as_str())?.map(|row| row.value()).unwrap_or_default();
                     rows.insert(row.as_str(), (complete.unwrap_or(before.0), whole.unwrap_or(before.1)))?;
                 }
-                let (mut swept, mut tried) = (txn.open_table(SWEPT)?, txn.open_table(TRIED)?);
-                let mut stale = txn.open_table(STALE)?;
-                for (row, key) in &update.swept {
-                    let name = (row.as_str(), key.as_str());
-                    swept.insert(name, seq)?;
-                    tried.remove(name)?;
-                    stale.remove(name)?;
-                }
-                for (row, key) in &update.tried {
-                    tried.insert((row.as_str(), key.as_str()), seq)?;
-                    stale.remove((row.as_str(), key.as_str()))?;
-                }
-                for (row, key) in &update.stale {
-                    stale.insert((row.as_str(), key.as_str()), ())?;
-                }
+                turns::write(&txn, seq, update)?;
                 let mut recovered = txn.open_table(RECOVERED)?;
                 if let Some(left) = &update.recovered {
                     recovered.retain(|_, ()| false)?;

@@ -90,7 +90,7 @@ impl Gathered {
                 (source, Seen::Link { relation: relation.to_owned(), target, present })
             }
             Sighting::Links { source, relation, targets } => {
-                if !matches!(aim, Aim::Phase(Phase::First | Phase::Again)) {
+                if matches!(aim, Aim::Under(_) | Aim::Phase(Phase::Links)) {
                     self.update.swept.push((rows::text(source.collection(), Part::Relation(relation)), source.clone()));
                 }
                 (source, Seen::Links { relation: relation.to_owned(), targets })

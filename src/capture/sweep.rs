@@ -1,26 +1,21 @@
 //! What no feed reports: which sources are read in this capture, so that everything is visited within a span and what
-//! changed at once; and facets, which have a cadence of their own.
+//! changed at once.
 //!
 //! Must never know: what is done with what was seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-
-use jiff::SignedDuration;
 
 use super::CaptureError;
 use super::gather::{Aim, Gatherer};
+use super::progress::Progress;
 use super::rows::{self, Part};
-use super::seen::FacetSeen;
 use super::spool::Phase;
+use super::turns::{Queue, Visit};
 use crate::archive::Key;
 use crate::archive::entry::Status;
 use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Source};
-use crate::index::{IndexError, VersionKind};
-use crate::model;
-
-/// A read that was due an hour ago must not wait another day because a capture began some minutes earlier than usual.
-const SLACK: SignedDuration = SignedDuration::from_mins(30);
+use crate::index::{IndexError, VersionKind, View};
 
 /// Whose turn it is: earlier ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,18 +53,18 @@ struct Sweep<'a> {
 }
 
 /// What is swept: a relation, a collection under another, or one object for each of another.
-enum Visit {
+enum Swept {
     Relation(&'static Recipe, &'static RelationRead),
     Under(&'static Recipe, &'static str, &'static str),
     Per(&'static Recipe, &'static str),
 }
 
-impl Visit {
+impl Swept {
     fn is_many(&self) -> bool {
         match self {
-            Visit::Relation(_, relation) => relation.many,
-            Visit::Under(..) => false,
-            Visit::Per(recipe, _) => matches!(recipe.how, collect::How::Per { many: true, .. }),
+            Swept::Relation(_, relation) => relation.many,
+            Swept::Under(..) => false,
+            Swept::Per(recipe, _) => matches!(recipe.how, collect::How::Per { many: true, .. }),
         }
     }
 }
@@ -81,38 +76,38 @@ impl Gatherer<'_> {
     pub(super) async fn sweeps(&mut self) -> Result<(), CaptureError> {
         let (mut few, mut many) = (Vec::new(), Vec::new());
         for recipe in COLLECTIONS {
-            let visits = match (recipe.parent(), recipe.per()) {
-                (Some((parent, relation)), _) => vec![Visit::Under(recipe, parent, relation)],
-                (None, Some(parent)) => vec![Visit::Per(recipe, parent)],
+            let swept = match (recipe.parent(), recipe.per()) {
+                (Some((parent, relation)), _) => vec![Swept::Under(recipe, parent, relation)],
+                (None, Some(parent)) => vec![Swept::Per(recipe, parent)],
                 (None, None) if self.is_off(recipe.collection) => Vec::new(),
                 (None, None) => {
                     let unfed = recipe.relations.iter().filter(|relation| !relation.feed);
-                    unfed.map(|relation| Visit::Relation(recipe, relation)).collect()
+                    unfed.map(|relation| Swept::Relation(recipe, relation)).collect()
                 }
             };
-            let (of_many, of_few): (Vec<Visit>, Vec<Visit>) = visits.into_iter().partition(Visit::is_many);
+            let (of_many, of_few): (Vec<Swept>, Vec<Swept>) = swept.into_iter().partition(Swept::is_many);
             few.extend(of_few);
             many.extend(of_many);
         }
         let turns = usize::try_from(self.out.last_seq).unwrap_or_default() % many.len().max(1);
         many.rotate_left(turns);
-        for visit in few {
-            self.visit(visit, self.sweep_left).await?;
+        for swept in few {
+            self.visit(swept, self.sweep_left).await?;
         }
         let mut others = many.len() as u64;
-        for visit in many {
-            self.visit(visit, self.sweep_left.div_ceil(others)).await?;
+        for swept in many {
+            self.visit(swept, self.sweep_left.div_ceil(others)).await?;
             others -= 1;
         }
         Ok(())
     }
 
-    async fn visit(&mut self, visit: Visit, budget: u64) -> Result<(), CaptureError> {
+    async fn visit(&mut self, swept: Swept, budget: u64) -> Result<(), CaptureError> {
         self.out.unread.clear();
-        match visit {
-            Visit::Relation(recipe, relation) => self.relation(recipe, relation, budget).await,
-            Visit::Under(recipe, parent, relation) => self.under(recipe, parent, relation, budget).await,
-            Visit::Per(recipe, parent) => self.per(recipe, parent, budget).await,
+        match swept {
+            Swept::Relation(recipe, relation) => self.relation(recipe, relation, budget).await,
+            Swept::Under(recipe, parent, relation) => self.under(recipe, parent, relation, budget).await,
+            Swept::Per(recipe, parent) => self.per(recipe, parent, budget).await,
         }
     }
 
@@ -225,14 +220,132 @@ impl Gatherer<'_> {
     }
 
     /// Which sources are to be read now: those that came, changed or were touched by an event, then those that were never
-    /// read, and of the others as many as are due, the longest unread first. Where there may be as many sources as people,
-    /// all of that within the budget; what changed and doesn't fit comes first next time.
+    /// read, and of the others as many as are due, the longest unvisited first. Where there may be as many sources as
+    /// people, all of that within the budget; what changed and doesn't fit comes first next time.
     fn due(&mut self, sweep: &Sweep<'_>, budget: u64) -> Result<Due, CaptureError> {
-        let all = self.candidates(sweep)?;
         if !sweep.many && (self.request.reconcile || !self.is_known) {
-            return Ok(Due { row: sweep.row.clone(), sources: all, oldest: None, is_all: true, is_begun: false });
+            let sources = self.candidates(sweep)?;
+            self.out.update.unordered.push(sweep.row.clone());
+            return Ok(Due { row: sweep.row.clone(), sources, oldest: None, is_all: true, is_begun: false });
         }
-        let (swept, tried) = (self.progress.swept(&sweep.row)?, self.progress.tried(&sweep.row)?);
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        // After a full round absences count, and a recovery of everything may have touched everything.
+        let has_moved = self.out.collections.get(sweep.collection).is_some_and(|seenness| seenness.first_full);
+        let queue = match has_moved || !self.is_known || self.recovered.is_whole(sweep.collection) {
+            true => None,
+            false => self.progress.queue(&sweep.row)?,
+        };
+        let due = match queue {
+            Some(queue) => self.due_in_order(sweep, &queue, budget)?,
+            None => self.due_of_all(sweep, budget)?,
+        };
+        self.sweep_left = self.sweep_left.saturating_sub(due.sources.len() as u64);
+        Ok(due)
+    }
+
+    /// How many of `len` sources an hour has to visit.
+    fn share(&self, len: usize) -> usize {
+        len.div_ceil(self.options.sweep_captures.max(1) as usize)
+    }
+
+    /// As [`due`](Self::due), where the order of the turns is known.
+    fn due_in_order(&mut self, sweep: &Sweep<'_>, queue: &Queue<'_>, budget: usize) -> Result<Due, CaptureError> {
+        let seenness = &self.out.collections[sweep.collection];
+        let mut urgent: BTreeSet<Key> = seenness.sources.clone();
+        urgent.extend(self.progress.stale(&sweep.row)?.iter().filter_map(|key| key.parse().ok()));
+        urgent.extend(self.out.touched.iter().map(|id| Key::new(sweep.collection, id)));
+        let mut now = BTreeMap::new();
+        let mut len = usize::try_from(queue.len).unwrap_or(usize::MAX);
+        let mut is_begun = false;
+        let mut is_all = true;
+        let limit = if sweep.many { budget } else { usize::MAX };
+        for key in urgent.difference(&seenness.gone) {
+            let visit = queue.visit(key.as_str())?;
+            let is_new = visit.is_none() && seenness.sources.contains(key);
+            let Some(subtype) = self.subtype(sweep, key)?.filter(|_| visit.is_some() || is_new) else { continue };
+            if is_new {
+                len += 1;
+                self.out.update.arrived.push((sweep.row.clone(), key.clone()));
+            }
+            let was_read = visit.is_some_and(|visit| visit.read.is_some());
+            if was_read {
+                // Reading it takes the mark away again: what can't be read now comes first next time.
+                self.out.update.stale.push((sweep.row.clone(), key.clone()));
+            }
+            match now.len() < limit {
+                true => drop(now.insert(key.clone(), subtype)),
+                false => (is_begun, is_all) = (is_begun || !was_read, false),
+            }
+        }
+        let due = self.share(len).min(budget);
+        let mut turns: Vec<Key> = Vec::new();
+        let in_vain = self.progress.in_vain(&sweep.row)?;
+        let mut later = None;
+        queue.each(0, |source, at| {
+            let Ok(key) = source.parse::<Key>() else { return Ok(ControlFlow::Continue(())) };
+            if now.contains_key(&key) || seenness.gone.contains(&key) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let room = if at == 0 { limit } else { due.min(limit) };
+            if now.len() + turns.len() < room {
+                turns.push(key);
+                return Ok(ControlFlow::Continue(()));
+            }
+            later = Some(at);
+            Ok(ControlFlow::Break(()))
+        })?;
+        for key in turns {
+            if let Some(subtype) = self.subtype(sweep, &key)? {
+                now.insert(key, subtype);
+            }
+        }
+        let mut oldest = None;
+        if let Some(at) = later {
+            is_all = false;
+            is_begun |= at == 0;
+            let mut note = |visit: Option<Visit>| match visit.and_then(|visit| visit.read) {
+                Some(read) => oldest = Some(oldest.map_or(read, |oldest: u64| oldest.min(read))),
+                None => is_begun = true,
+            };
+            for key in in_vain.iter().filter_map(|key| key.parse::<Key>().ok()) {
+                if !now.contains_key(&key) && !seenness.gone.contains(&key) {
+                    note(queue.visit(key.as_str())?);
+                }
+            }
+            queue.each(at.max(1), |source, _| {
+                let is_later =
+                    source.parse::<Key>().is_ok_and(|key| !now.contains_key(&key)) && !in_vain.contains(source);
+                if is_later {
+                    note(queue.visit(source)?);
+                }
+                Ok(if is_later { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+        }
+        let sources = now.into_iter().map(|(key, subtype)| Source { key, subtype }).collect();
+        Ok(Due { row: sweep.row.clone(), sources, oldest, is_all, is_begun })
+    }
+
+    /// The subtype under which a source is swept, itself `None` where the sweep has no subtypes; `None` for a source
+    /// that isn't of any of them.
+    #[allow(clippy::option_option, reason = "two questions, each with its answer")]
+    fn subtype(&self, sweep: &Sweep<'_>, key: &Key) -> Result<Option<Option<&'static str>>, CaptureError> {
+        if sweep.kinds.is_empty() {
+            return Ok(Some(None));
+        }
+        let seen = self.out.collections.get(sweep.collection).and_then(|seenness| seenness.kinds.get(key).copied());
+        let known = match seen {
+            Some(_) => None,
+            None => self.progress.kind(key)?,
+        };
+        let kind = seen.or(known.as_deref());
+        Ok(kind.and_then(|kind| sweep.kinds.iter().find(|subtype| **subtype == kind)).map(|subtype| Some(*subtype)))
+    }
+
+    /// As [`due`](Self::due), by looking at every source; the order is laid down afterwards.
+    fn due_of_all(&mut self, sweep: &Sweep<'_>, budget: usize) -> Result<Due, CaptureError> {
+        let all = self.candidates(sweep)?;
+        self.out.update.unordered.push(sweep.row.clone());
+        let visits = self.progress.visits(&sweep.row)?;
         let stale = self.progress.stale(&sweep.row)?;
         let is_recovered = self.recovered.is_whole(sweep.collection);
         let changed = self.out.collections.get(sweep.collection).map(|seenness| &seenness.sources);
@@ -242,34 +355,27 @@ impl Gatherer<'_> {
                 || stale.contains(key.as_str())
                 || !self.out.touched.is_empty() && self.out.touched.contains(&key.decoded_id())
         };
-        let turn = |key: &Key| {
-            let visited = swept.get(key.as_str()).max(tried.get(key.as_str())).copied();
-            match (is_urgent(key), visited) {
-                (true, _) => Turn::Urgent,
-                (false, None) => Turn::Never,
-                (false, Some(seq)) => Turn::At(seq),
-            }
+        let turn = |key: &Key| match (is_urgent(key), visits.get(key.as_str())) {
+            (true, _) => Turn::Urgent,
+            (false, None | Some(Visit { at: 0, .. })) => Turn::Never,
+            (false, Some(visit)) => Turn::At(visit.at),
         };
         let mut order: Vec<(Turn, usize)> =
             all.iter().enumerate().map(|(place, source)| (turn(&source.key), place)).collect();
         order.sort_unstable();
         let urgent = order.iter().take_while(|(turn, _)| *turn <= Turn::Never).count();
-        let share = all.len().div_ceil(self.options.sweep_captures.max(1) as usize);
-        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        let share = self.share(all.len());
         let take = match sweep.many {
             true => urgent.max(share).min(budget),
             false => urgent.max(share.min(budget)),
         };
-        let take = take.min(order.len());
-        self.sweep_left = self.sweep_left.saturating_sub(take as u64);
-        let (now, later) = order.split_at(take);
-        // Reading one takes the mark from it again: what can't be read now comes first next time.
+        let (now, later) = order.split_at(take.min(order.len()));
+        let last_read = |place: usize| visits.get(all[place].key.as_str()).and_then(|visit| visit.read);
         for (_, place) in order.iter().take_while(|(turn, _)| *turn == Turn::Urgent) {
-            if swept.contains_key(all[*place].key.as_str()) {
+            if last_read(*place).is_some() {
                 self.out.update.stale.push((sweep.row.clone(), all[*place].key.clone()));
             }
         }
-        let last_read = |place: usize| swept.get(all[place].key.as_str()).copied();
         let oldest = later.iter().filter_map(|(_, place)| last_read(*place)).min();
         let is_begun = later.iter().any(|(_, place)| last_read(*place).is_none());
         let mut sources: Vec<Source> = now.iter().map(|(_, place)| all[*place].clone()).collect();
@@ -304,89 +410,51 @@ impl Gatherer<'_> {
             row.oldest = due.oldest;
         }
     }
-
-    /// Whether what was last complete some time ago is due again.
-    pub(super) fn is_due(&self, collection: &str, part: Part<'_>, hours: u32) -> Result<bool, CaptureError> {
-        if self.request.reconcile || !self.is_known {
-            return Ok(true);
-        }
-        let Some(seq) = self.progress.row(&rows::text(collection, part))?.0 else { return Ok(true) };
-        let Some(capture) = self.view.capture(seq)? else { return Ok(true) };
-        let age = self.t0.duration_since(capture.time);
-        // A clock that was set back must not stop the reading.
-        Ok(age.is_negative() || age + SLACK >= SignedDuration::from_hours(i64::from(hours)))
-    }
-
-    /// The row of something that isn't read now.
-    pub(super) fn not_due(&mut self, collection: &str, part: Part<'_>) -> Result<(), CaptureError> {
-        let last = self.progress.row(&rows::text(collection, part))?.0;
-        self.out.rows.set(collection, part, Status::NotDue).oldest = last;
-        Ok(())
-    }
-
-    /// Facets that come with the objects themselves, where they are due.
-    pub(super) fn open_lifted_facets(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
-        let name = recipe.collection;
-        let facets = model::find(name).expect("every recipe has a collection").facets;
-        for facet in facets.iter().filter(|facet| recipe.facet(facet.name).is_none()) {
-            if self.is_wanted(name, facet.name)? {
-                let seenness = self.out.collections.entry(name).or_default();
-                seenness.facets.insert(facet.name, FacetSeen { is_lifted: true, ..FacetSeen::default() });
-            }
-        }
-        Ok(())
-    }
-
-    fn is_wanted(&self, collection: &str, facet: &str) -> Result<bool, CaptureError> {
-        let row = rows::text(collection, Part::Facet(facet));
-        let hours = self.options.hours(&row, FACET_HOURS);
-        Ok(!self.is_off(&row) && self.is_due(collection, Part::Facet(facet), hours)?)
-    }
-
-    /// Reads the facets of a collection that are due.
-    pub(super) async fn facets(&mut self, recipe: &'static Recipe) -> Result<(), CaptureError> {
-        let name = recipe.collection;
-        for facet in model::find(name).expect("every recipe has a collection").facets {
-            let part = Part::Facet(facet.name);
-            if self.is_off(&rows::text(name, part)) {
-                self.out.rows.set(name, part, Status::Absent).code = Some(collect::code::OFF.to_owned());
-                continue;
-            }
-            let is_lifted = self.out.collections[name].facets.contains_key(facet.name);
-            let Some(read) = recipe.facet(facet.name).filter(|_| !is_lifted) else {
-                match is_lifted {
-                    true => self.close_lifted(name, facet.name),
-                    false => self.not_due(name, part)?,
-                }
-                continue;
-            };
-            if !self.is_wanted(name, facet.name)? {
-                self.not_due(name, part)?;
-                continue;
-            }
-            let seenness = self.out.collections.entry(name).or_default();
-            seenness.facets.insert(facet.name, FacetSeen::default());
-            let run = async |reader: &crate::graph::Reader, out| recipe.facet_read(read, reader, &out).await;
-            let outcome = self.run(name, Aim::Facet(facet.name), run).await?;
-            let seenness = self.out.collections.get_mut(name).expect("inserted above");
-            seenness.facets.get_mut(facet.name).expect("inserted above").is_full = outcome.full;
-            self.record(name, part, "whole", &outcome);
-        }
-        Ok(())
-    }
-
-    /// A facet that came with the objects was seen as far as they were.
-    fn close_lifted(&mut self, name: &'static str, facet: &'static str) {
-        let seenness = self.out.collections.get_mut(name).expect("inserted before");
-        let is_full = seenness.first_full;
-        seenness.facets.get_mut(facet).expect("it was opened").is_full = is_full;
-        let of_objects = self.out.rows.get_mut(name, Part::Objects).map(|row| (row.st, row.code.clone()));
-        let (status, code) = of_objects.unwrap_or((Status::Carried, None));
-        let row = self.out.rows.set(name, Part::Facet(facet), status);
-        row.how = Some("whole".to_owned());
-        row.code = code;
-    }
 }
 
-/// Hours between two reads of a facet, where the configuration says nothing.
-const FACET_HOURS: u32 = 24;
+/// Every row that is read source by source, with the collection of its sources and the subtypes among them.
+fn swept_rows() -> impl Iterator<Item = (String, &'static str, &'static [&'static str])> {
+    COLLECTIONS.iter().flat_map(|recipe| {
+        let name = recipe.collection;
+        let unfed = recipe.relations.iter().filter(|relation| !relation.feed);
+        let relations =
+            unfed.map(move |relation| (rows::text(name, Part::Relation(relation.name)), name, relation.kinds));
+        let under =
+            recipe.parent().map(|(parent, relation)| (rows::text(parent, Part::Relation(relation)), parent, &[][..]));
+        let per = match recipe.how {
+            collect::How::Per { parent, kinds, .. } => Some((rows::text(name, Part::Objects), parent, kinds)),
+            _ => None,
+        };
+        relations.chain(under).chain(per)
+    })
+}
+
+/// The rows that are read object by object of a collection.
+pub(super) fn rows_of(collection: &str) -> impl Iterator<Item = String> {
+    swept_rows().filter(move |(_, of, _)| *of == collection).map(|(row, ..)| row)
+}
+
+/// Lays down the order of the turns of `rows`, once what they are about is committed.
+pub(super) fn lay_order(progress: &Progress, view: &View, rows: &[String]) -> Result<(), CaptureError> {
+    for (row, collection, kinds) in swept_rows().filter(|(row, ..)| rows.contains(row)) {
+        let of_kinds = match kinds {
+            [] => None,
+            _ => Some(progress.kinds(collection)?),
+        };
+        progress.rebuild(&row, |each: &mut dyn FnMut(&str) -> Result<(), CaptureError>| {
+            view.each_key::<CaptureError>(Some(collection), |key, id| {
+                let is_of_kind = of_kinds
+                    .as_ref()
+                    .is_none_or(|known| known.get(key.as_str()).is_some_and(|kind| kinds.contains(&kind.as_str())));
+                if is_of_kind && key.facet_name().is_none() {
+                    let version = view.version_at(id, u64::from(u32::MAX))?;
+                    if version.is_some_and(|version| version.kind != VersionKind::Removed) {
+                        each(key.as_str())?;
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+    }
+    Ok(())
+}
