@@ -71,6 +71,9 @@ const AUTHORIZATION: Target =
 /// Changes the tenant's answer to the request with this number, counted from 0, of those to the address under attack.
 type Meddle = dyn Fn(&Seen, Reply, usize) -> Reply + Send + Sync;
 
+/// What goes on at present.
+type Ongoing = Arc<Mutex<Option<(Target, Arc<Meddle>)>>>;
+
 /// An attack.
 struct Attack {
     name: &'static str,
@@ -92,7 +95,7 @@ struct Siege {
     world: World,
     url: String,
     _server: Server,
-    attacked: Arc<Mutex<Option<(Target, Arc<Meddle>)>>>,
+    attacked: Ongoing,
     met: Arc<AtomicUsize>,
     capturer: Capturer,
     oracle: Oracle,
@@ -118,7 +121,7 @@ impl Siege {
     /// Before the first capture.
     async fn begin(seed: u64, time_limit: Duration) -> Siege {
         let world = World::new(seed, 40, START).await;
-        let attacked: Arc<Mutex<Option<(Target, Arc<Meddle>)>>> = Arc::default();
+        let attacked: Ongoing = Arc::default();
         let met = Arc::new(AtomicUsize::new(0));
         let (hook, count) = (attacked.clone(), met.clone());
         let meddle = move |seen: &Seen, reply: Reply| {
