@@ -98,6 +98,10 @@ impl From<CaptureError> for Failure {
             CaptureError::Index(error) => crate::query::QueryError::from(error).into(),
             CaptureError::Read(error) => crate::query::QueryError::from(error).into(),
             CaptureError::Graph(error) => {
+                if matches!(error, Error::Options { .. }) {
+                    return Failure::new(Kind::Configuration, CaptureError::Graph(error))
+                        .hint("check [credential] and the files that it names");
+                }
                 let hint = match &error {
                     Error::Unauthorized { .. } => {
                         "check id in [tenant], client_id and the rest of [credential]; secrets and certificates expire"

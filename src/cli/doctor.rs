@@ -33,7 +33,11 @@ pub async fn run(_: Arguments, session: &mut Session<'_>) -> Result<Ended, Failu
     let reader = Reader::new(config.graph()?, clock)
         .map_err(|error| Failure::new(Kind::Configuration, error).hint("check [tenant] and [limits]"))?;
     reader.check_token().await.map_err(|error| {
-        Failure::new(Kind::Failed, error).hint("check [tenant] and [credential]: nothing can be read without a token")
+        let kind = match error {
+            crate::graph::Error::Options { .. } => Kind::Configuration,
+            _ => Kind::Failed,
+        };
+        Failure::new(kind, error).hint("check [tenant] and [credential]: nothing can be read without a token")
     })?;
     let identity = reader.identity().await.map_err(|error| Failure::new(Kind::Failed, error))?;
     let off: BTreeSet<String> = config.capture.off.iter().cloned().collect();
@@ -81,10 +85,21 @@ impl Findings {
         })
     }
 
-    /// The permissions that would open what is closed for lack of one.
+    /// The permissions that would open what is closed for lack of one: not those that the token names already.
     fn missing(&self) -> BTreeSet<&'static str> {
         let lacking = self.closed().filter(|(_, why)| *why == code::NO_PERMISSION);
-        lacking.filter_map(|(probe, _)| probe.permission).collect()
+        lacking.filter_map(|(probe, _)| probe.permission).filter(|permission| !self.is_granted(permission)).collect()
+    }
+
+    fn is_granted(&self, permission: &str) -> bool {
+        self.granted.iter().flatten().any(|granted| granted == permission)
+    }
+
+    /// What is refused though the token names the permission for it: another grant would not help.
+    fn refused_all_the_same(&self) -> impl Iterator<Item = (&Probe, &'static str)> {
+        let lacking = self.closed().filter(|(_, why)| *why == code::NO_PERMISSION);
+        let lacking = lacking.filter_map(|(probe, _)| Some((probe, probe.permission?)));
+        lacking.filter(|(_, permission)| self.is_granted(permission))
     }
 
     /// Granted permissions that let their holder change something.
@@ -135,6 +150,12 @@ impl Findings {
         }
         if !self.missing().is_empty() {
             text.push_str("\n         deploy/grant-permissions.sh grants what is missing and nothing else");
+        }
+        for (probe, permission) in self.refused_all_the_same() {
+            let subject = probe.subject();
+            text.push_str(&format!(
+                "\nREFUSED  {subject}: {permission} is granted, so that this kind of tenant or its licences don't have it"
+            ));
         }
         let licences = self.closed().filter(|(_, why)| *why == code::NO_LICENCE).map(|(probe, _)| probe.subject());
         let licences: Vec<String> = licences.collect();

@@ -18,7 +18,7 @@ use super::pages::Pages;
 use super::reader::Reader;
 use super::request::{Bucket, Request};
 use super::response::Response;
-use super::wire::{Page, without_mark};
+use super::wire::{AN_ERROR, Page, is_error, without_mark};
 use crate::canonical::{Json, Value, parse, write_string};
 
 /// The most parts that Graph takes in one batch.
@@ -295,7 +295,9 @@ impl Reader {
             }
             let status = response.status;
             let json = found.body.filter(|_| is_json(&response.content_type));
-            match json.ok_or("another content type than JSON").and_then(|json| take(part.place, &response, json)) {
+            let json = json.ok_or("another content type than JSON");
+            let json = json.and_then(|json| if is_error(&json) { Err(AN_ERROR) } else { Ok(json) });
+            match json.and_then(|json| take(part.place, &response, json)) {
                 Ok(taken) => Answer::Taken(response, taken),
                 Err(what) => Answer::Bad { status, what },
             }

@@ -21,7 +21,7 @@ use super::request::Request;
 use super::response::Response;
 use super::sign_in::SignIn;
 use super::tokens::{Identity, Tokens};
-use super::wire::{Page, without_mark};
+use super::wire::{AN_ERROR, Page, is_error, without_mark};
 use crate::canonical::{Json, parse};
 use crate::clock::Clock;
 
@@ -158,7 +158,10 @@ impl Reader {
                 return Err("another content type than JSON");
             }
             let json = parse(without_mark(&response.body)).map_err(|_| "a body that is no JSON, or ends too early")?;
-            take(response, json)
+            match is_error(&json) {
+                true => Err(AN_ERROR),
+                false => take(response, json),
+            }
         })
         .await
     }

@@ -47,6 +47,16 @@ impl<'a> Page<'a> {
     }
 }
 
+/// What is wrong with a success that [`is_error`].
+pub const AN_ERROR: &str = "an error that came as a success";
+
+/// Whether a document that came as a success is an error all the same. A gateway that answers so must not have its words
+/// archived as what the tenant holds: a single object has no `value` that would lack.
+pub fn is_error(json: &Json<'_>) -> bool {
+    let code = json.get("error").and_then(|error| error.text("code"));
+    code.is_some_and(|code| !code.is_empty()) && json.get("id").is_none()
+}
+
 /// `body` without a leading UTF-8 byte order mark, which some gateways put there.
 pub fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
@@ -56,6 +66,21 @@ pub fn without_mark(body: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::canonical::parse;
+
+    #[test]
+    fn an_error_is_one_under_any_status() {
+        for (source, expected) in [
+            (r#"{"error":{"code":"UnknownError","message":""}}"#, true),
+            (r#"{"@odata.context":"c","error":{"code":"x"},"value":[]}"#, true),
+            (r#"{"error":{"code":""}}"#, false),
+            (r#"{"error":"invalid_grant"}"#, false),
+            (r#"{"id":"a","error":{"code":"x"}}"#, false),
+            (r#"{"id":"a"}"#, false),
+            (r#"[{"error":{"code":"x"}}]"#, false),
+        ] {
+            assert_eq!(is_error(&parse(source.as_bytes()).unwrap()), expected, "{source}");
+        }
+    }
 
     #[test]
     fn envelopes() {

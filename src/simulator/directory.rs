@@ -265,6 +265,28 @@ impl Directory {
         links.filter(|((_, target), link)| link.present && self.is_live(*target)).map(|((_, target), _)| *target)
     }
 
+    /// As [`Directory::linked`], those around `after` only: at most `back` of those up to it and `ahead` of those that
+    /// follow, so that a page of a long list costs no more than one of a short one.
+    pub(super) fn linked_around(
+        &self,
+        place: usize,
+        relation: Relation,
+        after: Option<usize>,
+        (back, ahead): (usize, usize),
+    ) -> Vec<usize> {
+        let links = &self.entries[place].links;
+        let is_told = |target: &usize, present: bool| present && self.is_live(*target);
+        let first = after.map_or(0, |after| after.saturating_add(1));
+        let before = links.range((relation, 0)..(relation, first)).rev();
+        let before = before.filter(|((_, target), link)| is_told(target, link.present)).take(back);
+        let mut places: Vec<usize> = before.map(|((_, target), _)| *target).collect();
+        places.reverse();
+        let following = links.range((relation, first)..=(relation, usize::MAX));
+        let following = following.filter(|((_, target), link)| is_told(target, link.present)).take(ahead);
+        places.extend(following.map(|((_, target), _)| *target));
+        places
+    }
+
     /// Creates an object from `value`, an object with a string `id` that no other object has. Lists that are left out
     /// are set to `[]`; other properties that are left out count as never set. False if the id is missing or taken, or if
     /// the principal, resource or client of an assignment or grant is not there. The id of an object that is gone may

@@ -20,6 +20,9 @@ pub(super) const MAX_PAGE: usize = 999;
 /// Objects on a page when `$top` is not given.
 pub(super) const DEFAULT_PAGE: usize = 100;
 
+/// The most objects that a page tells once more in bad weather.
+const MOST_REPEATED: usize = 5;
+
 /// What every list needs beside the directory.
 pub(super) struct Desk<'a> {
     pub key: [u8; 32],
@@ -105,7 +108,7 @@ pub(super) fn rows(
     let more = last < keys.len();
     // Paging promises neither order nor that an object comes once ("Paging Microsoft Graph data in your app").
     if first > 0 && desk.dice.chance(desk.weather.repeated) {
-        first = first.saturating_sub(1 + desk.dice.below(5));
+        first = first.saturating_sub(1 + desk.dice.below(MOST_REPEATED));
     }
     let mut items: Vec<Value> = keys[first..last].iter().map(|key| show(*key)).collect();
     if desk.dice.chance(desk.weather.reordered) {
@@ -257,9 +260,14 @@ pub(super) fn bin(directory: &Directory, collection: Collection, cast: Option<&'
     List { set: set.to_owned(), collection: Some(collection), cast, places }
 }
 
-/// The targets of a link, of several types.
-pub(super) fn linked(directory: &Directory, from: usize, relation: Relation) -> List {
-    let places = directory.linked(from, relation).collect();
+/// The targets of a link, of several types: those that the page asked for may show, and one more if there is one. A page
+/// of a group with a hundred thousand members must not cost a hundred thousand.
+pub(super) fn linked(directory: &Directory, desk: &Desk<'_>, ask: &Ask, from: usize, relation: Relation) -> List {
+    let after = ask.option("$skiptoken").and_then(|token| opened(token, &desk.key, &ask.path()).ok());
+    let after = after.and_then(|after| usize::try_from(after).ok());
+    let is_counted = ask.eventual && ask.option("$count") == Some("true") && after.is_none();
+    let ahead = if is_counted { usize::MAX } else { MAX_PAGE + 1 };
+    let places = directory.linked_around(from, relation, after, (MOST_REPEATED, ahead));
     List { set: "directoryObjects".into(), collection: None, cast: None, places }
 }
 

@@ -154,18 +154,17 @@ fn related(
     let place = reads::live(directory, collection, id)?;
     let below = || format!("{set}('{id}')/{link}");
     let assignments = |end: &str| reads::with_property(directory, C::AppRoleAssignment, below(), end, place);
+    let linked = |relation| reads::linked(directory, desk, ask, place, relation);
     let list = match (collection, link, cast) {
         (C::User, "manager", _) => return reads::manager(directory, desk, ask, id),
-        (C::Group | C::AdministrativeUnit, "members", _) => reads::linked(directory, place, Relation::Members),
-        (C::Group | C::Application | C::ServicePrincipal, "owners", _) => {
-            reads::linked(directory, place, Relation::Owners)
-        }
+        (C::Group | C::AdministrativeUnit, "members", _) => linked(Relation::Members),
+        (C::Group | C::Application | C::ServicePrincipal, "owners", _) => linked(Relation::Owners),
         // Sponsors are of users and of the Agent ID kinds, which derive from types that have none.
         (C::User, "sponsors", _) | (C::Application | C::ServicePrincipal, "sponsors", Some(_)) => {
-            reads::linked(directory, place, Relation::Sponsors)
+            linked(Relation::Sponsors)
         }
-        (C::Device, "registeredOwners", _) => reads::linked(directory, place, Relation::RegisteredOwners),
-        (C::Device, "registeredUsers", _) => reads::linked(directory, place, Relation::RegisteredUsers),
+        (C::Device, "registeredOwners", _) => linked(Relation::RegisteredOwners),
+        (C::Device, "registeredUsers", _) => linked(Relation::RegisteredUsers),
         (C::AdministrativeUnit, "scopedRoleMembers", _) => {
             reads::parts(directory, place, Relation::ScopedRoleMembers, C::ScopedRoleMembership, below())
         }

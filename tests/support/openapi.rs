@@ -206,8 +206,8 @@ impl Description {
     }
 
     fn check(&self, method: &str, path: &str, query: &str) -> Result<(), String> {
-        // The login service is no part of Graph.
-        if path.ends_with("/oauth2/v2.0/token") {
+        // The login service is no part of Graph, nor is what gives a machine or an app its tokens.
+        if path.ends_with("/oauth2/v2.0/token") || matches!(path, "/metadata/identity/oauth2/token" | "/msi/token") {
             return Ok(());
         }
         let plain = path.replace("()", "");

@@ -22,6 +22,8 @@ pub struct State {
     pub objects: BTreeMap<String, Value>,
     pub links: BTreeSet<Link>,
     pub events: BTreeMap<String, Value>,
+    /// Whether content without a canonical form may be archived: as a text then.
+    pub may_be_raw: bool,
 }
 
 /// What only a GET of one group shows, or Teams keeps: no list or feed has them.
@@ -159,8 +161,10 @@ impl State {
 
     fn line(&mut self, line: tenure::archive::line::Line) {
         let key = line.key.to_string();
+        let may_be_raw = self.may_be_raw;
         let read = |content: Content| match content {
             Content::Canonical(bytes) => plain(&serde_json::from_slice(&bytes).unwrap()),
+            Content::Raw(bytes) if may_be_raw => String::from_utf8(bytes).expect("a line is text").into(),
             other => panic!("{key}: {other:?}"),
         };
         match line.statement {
@@ -209,6 +213,14 @@ fn fingerprint(value: &Value) -> u64 {
 }
 
 impl Oracle {
+    /// Notes what the tenant showed, so that it may be archived, though nothing is compared now.
+    pub fn note(&mut self, shown: &State) {
+        for (key, value) in &shown.objects {
+            self.values.entry(key.clone()).or_default().insert(fingerprint(&without(value, OF_SUBTYPES)));
+        }
+        self.links.extend(shown.links.iter().cloned());
+    }
+
     /// Takes a committed capture in and compares: exactly where its row is complete; elsewhere what is archived must be
     /// what the tenant showed at this or an earlier capture.
     ///
@@ -229,10 +241,8 @@ impl Oracle {
                 _ => self.admitted += 1,
             }
         }
-        for (key, value) in before.objects.iter().chain(&after.objects) {
-            self.values.entry(key.clone()).or_default().insert(fingerprint(&without(value, OF_SUBTYPES)));
-        }
-        self.links.extend(before.links.iter().chain(&after.links).cloned());
+        self.note(before);
+        self.note(after);
         let is_complete = |key: &str| {
             let key: Key = key.parse().unwrap();
             status(key.collection(), None, key.facet_name()) == Status::Complete

@@ -62,8 +62,20 @@ impl World {
 
     pub async fn without_archive(seed: u64, users: usize, start: &str) -> World {
         let start: Timestamp = start.parse().unwrap();
-        let clock = ManualClock::new(start);
         let options = TenantOptions { seed, users, start, episodes: false, ..TenantOptions::default() };
+        World::of(options).await
+    }
+
+    /// A tenant by `options`, and an archive with a genesis entry.
+    pub async fn with_archive(options: TenantOptions) -> World {
+        let world = World::of(options).await;
+        Appender::initialise(Arc::new(world.store.clone()), signer(), &world.genesis()).await.unwrap();
+        world
+    }
+
+    async fn of(options: TenantOptions) -> World {
+        let start = options.start;
+        let clock = ManualClock::new(start);
         let tenant = Watched(Simulator::start(options, clock.clone()).await.unwrap());
         World { clock, tenant, store: MemoryStore::new(), start }
     }

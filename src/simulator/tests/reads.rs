@@ -30,6 +30,40 @@ async fn pages_add_up_without_holes_or_doubles() {
     }
 }
 
+/// Pages of links are made from what is around them alone: nothing may fall between two, whatever is repeated, came or
+/// went.
+#[tokio::test]
+async fn the_pages_of_a_large_group_add_up_without_holes() {
+    let reader = Reader::start(small(2)).await;
+    let group = reader.simulator.edit(|directory| directory.ids(Collection::Group)[0].clone());
+    let ids: Vec<String> = (0..2500).map(|n| format!("{n:08x}-0000-4000-8000-00000000cafe")).collect();
+    reader.simulator.edit(|directory| {
+        for member in directory.targets(&group, Relation::Members) {
+            directory.unlink(&group, Relation::Members, &member);
+        }
+        for id in &ids {
+            assert!(directory.create(Collection::User, json!({ "id": id })));
+        }
+        assert_eq!(directory.link_all(&group, Relation::Members, &ids), ids.len());
+        for id in ids.iter().skip(95).take(400) {
+            assert!(directory.unlink(&group, Relation::Members, id));
+        }
+    });
+    let expected: std::collections::BTreeSet<&str> =
+        ids.iter().enumerate().filter(|(n, _)| !(95..495).contains(n)).map(|(_, id)| id.as_str()).collect();
+    let repeating = Weather { repeated: 0.5, ..Weather::calm() };
+    for (weather, query) in [(Weather::calm(), ""), (Weather::calm(), "?$top=999"), (repeating, "?$top=7")] {
+        reader.simulator.set_weather(weather);
+        let items = reader.list(&format!("groups/{group}/members{query}")).await;
+        let found: Vec<&str> = items.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        let distinct: std::collections::BTreeSet<&str> = found.iter().copied().collect();
+        assert_eq!(distinct, expected, "{query}");
+        assert_eq!(found.len() > expected.len(), weather.repeated > 0.0, "{query}");
+    }
+    let counted = reader.get(&reader.v1(&format!("groups/{group}/members?$count=true"))).await;
+    assert_eq!(counted.body["@odata.count"], expected.len());
+}
+
 #[tokio::test]
 async fn only_default_properties_come_unasked() {
     let reader = Reader::start(small(2)).await;

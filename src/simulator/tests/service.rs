@@ -114,6 +114,37 @@ async fn a_batch_answers_each_part_by_itself() {
 }
 
 #[tokio::test]
+async fn what_depends_on_a_part_that_failed_fails_with_it_in_whatever_order_they_stand() {
+    let reader = Reader::start(small(1)).await;
+    let part =
+        |id: &str, url: &str, on: &[&str]| json!({"id": id, "method": "GET", "url": url, "dependsOn": on.to_vec()});
+    let post = async |parts: Vec<Value>| {
+        let request = reader.http.post(reader.v1("$batch")).bearer_auth(reader.token().await);
+        let response = request.json(&json!({"requests": parts})).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let users = "/users?$top=1&$select=id";
+    let (status, body) = post(vec![
+        part("4", users, &["3"]),
+        part("3", users, &["1", "2"]),
+        part("1", users, &[]),
+        part("2", "/users/nobody", &["1"]),
+        part("5", users, &["1"]),
+    ])
+    .await;
+    let answers = body["responses"].as_array().unwrap().iter();
+    let statuses: BTreeMap<&str, u64> =
+        answers.map(|answer| (answer["id"].as_str().unwrap(), answer["status"].as_u64().unwrap())).collect();
+    assert_eq!(status, 200);
+    assert_eq!(statuses, BTreeMap::from([("1", 200), ("2", 404), ("3", 424), ("4", 424), ("5", 200)]));
+    let asked = reader.simulator.requests().into_iter().filter(|request| request.path.contains("/users")).count();
+    assert_eq!(asked, 3, "what isn't tried isn't served");
+    for on in ["1", "nobody"] {
+        assert_eq!(post(vec![part("1", users, &[on])]).await.0, 400, "{on}");
+    }
+}
+
+#[tokio::test]
 async fn a_storm_shows_every_fault_and_patience_gets_through() {
     let reader = Reader::start(Options { weather: Weather::storm(), ..small(1) }).await;
     let (mut cut, mut statuses) = (0, BTreeMap::new());
