@@ -291,7 +291,6 @@ async fn an_outage_longer_than_records_are_kept_is_told() {
 
 /// Where nothing happens there is no record from before either: that is no outage.
 #[tokio::test]
-#[ignore = "Gatherer::events in src/capture/gather.rs measures an outage from the last record and not from the last read"]
 async fn a_quiet_month_with_hourly_captures_lacks_nothing() {
     let mut records = Records::new(OVERLAP).await;
     records.log.lock().unwrap().days = 7;

@@ -675,7 +675,6 @@ async fn a_first_capture_under_attack_is_completed_by_the_next() {
 /// A relation is complete where that of every object was read. Where it isn't known which objects there are, nobody can
 /// say that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "record_sweep in src/capture/sweep.rs calls a relation complete though its objects were not all seen"]
 async fn a_relation_of_objects_that_were_not_all_seen_is_not_complete() {
     let first_only = attack("pages in a circle", &["loop"], |seen, reply, met| {
         let mut page = proxy::json(&reply);
@@ -704,7 +703,6 @@ async fn a_relation_of_objects_that_were_not_all_seen_is_not_complete() {
 
 /// A server that breaks everything but the login leaves nothing to commit, and the log as it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "Gathered::nothing_read in src/capture/gather.rs takes rows that weren't due for rows that were read"]
 async fn where_nothing_can_be_read_nothing_is_committed() {
     let mut siege = Siege::new(120).await;
     let server = proxy(

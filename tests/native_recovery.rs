@@ -179,7 +179,6 @@ async fn the_next_capture_has_what_a_recovery_wrote() {
 /// Whoever comes back has what led to them again, and no feed tells that either: groups they were in, people whose
 /// manager they are (learn, recover-from-deletions).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "Scope in src/capture/recovery.rs has the person read anew, and not what leads to the person"]
 async fn whom_a_job_brings_back_is_in_their_groups_again() {
     let mut scene = Scene::new(37).await;
     let gone = scene.member.clone();

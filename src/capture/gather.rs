@@ -14,7 +14,7 @@ use super::seen::Seenness;
 use super::spool::Phase;
 use super::{CaptureError, Options, Request};
 use crate::archive::Key;
-use crate::archive::entry::Status;
+use crate::archive::entry::{Coverage, Status};
 use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Sighting, Source};
 use crate::graph::{self, Reader, Receipt};
 use crate::index::View;
@@ -49,7 +49,8 @@ pub(super) struct Gathered {
 impl Gathered {
     /// What ended the reading, where not a single row could be read.
     pub fn nothing_read(&mut self) -> Option<graph::Error> {
-        let read = self.rows.iter().any(|row| !matches!(row.st, Status::Carried));
+        let was_asked = |row: &&Coverage| row.requests.is_some_and(|requests| requests > 0);
+        let read = self.rows.iter().filter(was_asked).any(|row| !matches!(row.st, Status::Carried));
         if read { None } else { self.error.take() }
     }
 }
@@ -150,8 +151,9 @@ impl Gatherer<'_> {
         }
         // The service keeps events for some days only. Where it still shows one from before the watermark, it has kept
         // everything since; where it doesn't after so long, nobody knows.
-        let is_late = watermark.is_some_and(|watermark| now.duration_since(watermark) > KEPT);
-        let reaches_back = self.out.earliest_event.zip(watermark).is_some_and(|(earliest, mark)| earliest <= mark);
+        let is_late = self.last_told(name)?.is_some_and(|told| now.duration_since(told) > KEPT);
+        let mark = watermark.or(self.last_told(name)?);
+        let reaches_back = self.out.earliest_event.zip(mark).is_some_and(|(earliest, mark)| earliest <= mark);
         if is_late
             && !reaches_back
             && let Some(row) = self.out.rows.get_mut(name, Part::Objects)
@@ -160,6 +162,17 @@ impl Gatherer<'_> {
             row.code = Some(collect::code::RETENTION.to_owned());
         }
         Ok(())
+    }
+
+    /// When all events until then had been told: at the last capture that read them to the end, as far as the local state
+    /// knows; without it at the last capture.
+    fn last_told(&self, name: &str) -> Result<Option<Timestamp>, CaptureError> {
+        let complete = self.progress.row(&rows::text(name, Part::Objects))?.0;
+        let capture = match complete {
+            Some(seq) => self.view.capture(seq)?,
+            None => self.view.last_capture()?,
+        };
+        Ok(capture.map(|capture| capture.time))
     }
 
     /// Feed or lists of one collection, and the rows of the collection and of what its feed reports.

@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use super::CaptureError;
 use super::gather::Gatherer;
 use super::rows::Part;
 use crate::archive::Key;
 use crate::archive::entry::Status;
 use crate::canonical::{Json, parse};
+use crate::collect;
 use crate::hash::Hash;
 
 /// The collection of Microsoft's jobs.
@@ -19,8 +22,9 @@ pub(super) const JOBS: &str = "recoveryJob";
 /// Microsoft's names for what a job may write (resourceTypeName), and the collections that have a feed which won't tell.
 /// What is read whole each time needs no entry.
 const NATIVE: &[(&str, &[&str])] = &[
-    ("user", &["user"]),
-    ("group", &["group"]),
+    // Who comes back, or goes, does so with the memberships and the people who report to them.
+    ("user", &["user", "group", "administrativeUnit"]),
+    ("group", &["group", "administrativeUnit"]),
     ("application", &["application"]),
     // A service principal comes with its grants and app role assignments.
     ("servicePrincipal", &["servicePrincipal", "oauth2PermissionGrant"]),
@@ -113,7 +117,17 @@ impl Scope {
             _ => self.add_type(kind),
         }
     }
+
+    /// Adds one object.
+    fn add_object(&mut self, key: &Key) {
+        if let Some(found) = crate::model::find(key.collection()) {
+            self.objects.entry(found.name).or_default().insert(key.decoded_id());
+        }
+    }
 }
+
+/// How long what was deleted can be brought back with what led to it (learn, directory-deleteditems-list).
+const RESTORABLE: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 impl Gatherer<'_> {
     /// Finds jobs that are new or whose state changed since the head: what they wrote since isn't in any feed. Where the
@@ -136,7 +150,32 @@ impl Gatherer<'_> {
                 self.recovered.add(&job);
             }
         }
+        let objects = &self.recovered.objects;
+        let keys = objects.iter().flat_map(|(collection, ids)| ids.iter().map(|id| Key::new(collection, id)));
+        for key in keys.collect::<Vec<_>>() {
+            self.add_what_leads_to(&key)?;
+        }
         self.out.touched.extend(self.recovered.objects.values().flatten().cloned());
+        Ok(())
+    }
+
+    /// Whoever comes back is in their groups again, and whoever goes is in none: what leads to an object, or did while it
+    /// could still be brought back, is read anew with it.
+    fn add_what_leads_to(&mut self, key: &Key) -> Result<(), CaptureError> {
+        let Some(id) = self.view.id(key)? else { return Ok(()) };
+        for link in self.view.links_to(id)? {
+            let ended = link.until.map(|until| self.view.capture(until)).transpose()?.flatten();
+            if ended.is_some_and(|ended| self.t0.duration_since(ended.time) > RESTORABLE) {
+                continue;
+            }
+            let source = self.view.key(link.source)?;
+            let recipe = collect::find(source.collection());
+            match recipe.and_then(|recipe| recipe.relation(&link.relation)).is_some_and(|relation| relation.feed) {
+                true => self.recovered.add_object(&source),
+                // A sweep reads it, and what was touched comes first there.
+                false => drop(self.out.touched.insert(source.decoded_id())),
+            }
+        }
         Ok(())
     }
 }

@@ -32,6 +32,8 @@ enum Turn {
 pub(super) struct Due {
     /// The row under which the local state keeps what was read.
     row: String,
+    /// The collection of the sources.
+    collection: &'static str,
     sources: Vec<Source>,
     /// The longest unread of the others.
     oldest: Option<u64>,
@@ -41,9 +43,9 @@ pub(super) struct Due {
 }
 
 /// How a relation is swept.
-struct Sweep<'a> {
+struct Sweep {
     /// The collection of the sources.
-    collection: &'a str,
+    collection: &'static str,
     /// The row under which the local state keeps what was read.
     row: String,
     /// The subtypes that have it.
@@ -203,7 +205,7 @@ impl Gatherer<'_> {
     }
 
     /// The sources of a sweep with their subtypes.
-    fn candidates(&self, sweep: &Sweep<'_>) -> Result<Vec<Source>, CaptureError> {
+    fn candidates(&self, sweep: &Sweep) -> Result<Vec<Source>, CaptureError> {
         let sources = self.sources(sweep.collection)?;
         if sweep.kinds.is_empty() {
             return Ok(sources.into_iter().map(Source::from).collect());
@@ -222,11 +224,18 @@ impl Gatherer<'_> {
     /// Which sources are to be read now: those that came, changed or were touched by an event, then those that were never
     /// read, and of the others as many as are due, the longest unvisited first. Where there may be as many sources as
     /// people, all of that within the budget; what changed and doesn't fit comes first next time.
-    fn due(&mut self, sweep: &Sweep<'_>, budget: u64) -> Result<Due, CaptureError> {
+    fn due(&mut self, sweep: &Sweep, budget: u64) -> Result<Due, CaptureError> {
         if !sweep.many && (self.request.reconcile || !self.is_known) {
             let sources = self.candidates(sweep)?;
             self.out.update.unordered.push(sweep.row.clone());
-            return Ok(Due { row: sweep.row.clone(), sources, oldest: None, is_all: true, is_begun: false });
+            return Ok(Due {
+                row: sweep.row.clone(),
+                collection: sweep.collection,
+                sources,
+                oldest: None,
+                is_all: true,
+                is_begun: false,
+            });
         }
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         // After a full round absences count, and a recovery of everything may have touched everything.
@@ -249,7 +258,7 @@ impl Gatherer<'_> {
     }
 
     /// As [`due`](Self::due), where the order of the turns is known.
-    fn due_in_order(&mut self, sweep: &Sweep<'_>, queue: &Queue<'_>, budget: usize) -> Result<Due, CaptureError> {
+    fn due_in_order(&mut self, sweep: &Sweep, queue: &Queue<'_>, budget: usize) -> Result<Due, CaptureError> {
         let seenness = &self.out.collections[sweep.collection];
         let mut urgent: BTreeSet<Key> = seenness.sources.clone();
         urgent.extend(self.progress.stale(&sweep.row)?.iter().filter_map(|key| key.parse().ok()));
@@ -322,13 +331,13 @@ impl Gatherer<'_> {
             })?;
         }
         let sources = now.into_iter().map(|(key, subtype)| Source { key, subtype }).collect();
-        Ok(Due { row: sweep.row.clone(), sources, oldest, is_all, is_begun })
+        Ok(Due { row: sweep.row.clone(), collection: sweep.collection, sources, oldest, is_all, is_begun })
     }
 
     /// The subtype under which a source is swept, itself `None` where the sweep has no subtypes; `None` for a source
     /// that isn't of any of them.
     #[allow(clippy::option_option, reason = "two questions, each with its answer")]
-    fn subtype(&self, sweep: &Sweep<'_>, key: &Key) -> Result<Option<Option<&'static str>>, CaptureError> {
+    fn subtype(&self, sweep: &Sweep, key: &Key) -> Result<Option<Option<&'static str>>, CaptureError> {
         if sweep.kinds.is_empty() {
             return Ok(Some(None));
         }
@@ -342,7 +351,7 @@ impl Gatherer<'_> {
     }
 
     /// As [`due`](Self::due), by looking at every source; the order is laid down afterwards.
-    fn due_of_all(&mut self, sweep: &Sweep<'_>, budget: usize) -> Result<Due, CaptureError> {
+    fn due_of_all(&mut self, sweep: &Sweep, budget: usize) -> Result<Due, CaptureError> {
         let all = self.candidates(sweep)?;
         self.out.update.unordered.push(sweep.row.clone());
         let visits = self.progress.visits(&sweep.row)?;
@@ -380,7 +389,14 @@ impl Gatherer<'_> {
         let is_begun = later.iter().any(|(_, place)| last_read(*place).is_none());
         let mut sources: Vec<Source> = now.iter().map(|(_, place)| all[*place].clone()).collect();
         sources.sort_unstable();
-        Ok(Due { row: sweep.row.clone(), sources, oldest, is_all: later.is_empty(), is_begun })
+        Ok(Due {
+            row: sweep.row.clone(),
+            collection: sweep.collection,
+            sources,
+            oldest,
+            is_all: later.is_empty(),
+            is_begun,
+        })
     }
 
     fn record_sweep(&mut self, collection: &str, part: Part<'_>, due: &Due, outcome: Option<&Outcome>) {
@@ -398,16 +414,40 @@ impl Gatherer<'_> {
                 (false, false) => (Status::Rolling, None),
             };
         }
+        let mut code = code.map(str::to_owned);
+        let mut needs = outcome.and_then(|outcome| outcome.needs).map(str::to_owned);
+        let mut oldest = due.oldest;
+        // What hangs under objects was seen as far as they were.
+        if let Some(of) = self.out.rows.get_mut(due.collection, Part::Objects)
+            && matches!(status, Status::Complete | Status::Rolling | Status::NotDue)
+        {
+            let is_read = outcome.is_some_and(|outcome| outcome.requests > 0);
+            status = match of.st {
+                Status::Complete | Status::Rolling => status,
+                Status::NotDue if is_read => {
+                    oldest = oldest.or(of.oldest);
+                    Status::Rolling
+                }
+                Status::NotDue => Status::NotDue,
+                _ if is_read => Status::Partial,
+                Status::Absent => Status::Absent,
+                _ => Status::Carried,
+            };
+            if matches!(status, Status::Partial | Status::Absent | Status::Carried) {
+                code = of.code.clone();
+                needs = of.needs.clone();
+            }
+        }
         let row = self.out.rows.set(collection, part, status);
         row.how = Some("whole".to_owned());
-        row.code = code.map(str::to_owned);
+        row.code = code;
+        row.needs = needs;
         if let Some(outcome) = outcome {
-            row.needs = outcome.needs.map(str::to_owned);
             row.n = Some(outcome.items);
             rows::set_costs(row, outcome);
         }
         if matches!(status, Status::Rolling | Status::NotDue | Status::Partial) {
-            row.oldest = due.oldest;
+            row.oldest = oldest;
         }
     }
 }

@@ -92,7 +92,7 @@ impl Findings {
     }
 
     fn is_granted(&self, permission: &str) -> bool {
-        self.granted.iter().flatten().any(|granted| granted == permission)
+        self.identity.roles.iter().flatten().any(|granted| granted == permission)
     }
 
     /// What is refused though the token names the permission for it: another grant would not help.
