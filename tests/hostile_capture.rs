@@ -182,7 +182,10 @@ impl Siege {
         let body = self.capture(reconcile, story).await;
         assert!(self.met.load(Ordering::SeqCst) > 0, "{story}: nobody asked for {}", target.path);
         for row in body.cover.iter().flatten().filter(|row| row.c != target.collection) {
-            let is_fine = is_fine(row) || attack.codes.is_empty() && is_nameless(row, target.collection);
+            // What hangs under objects that weren't all seen may lack the same.
+            let shares = hangs_under(&row.c, target.collection)
+                && row.code.as_deref().is_some_and(|code| attack.codes.contains(&code));
+            let is_fine = is_fine(row) || shares || attack.codes.is_empty() && is_nameless(row, target.collection);
             assert!(is_fine, "{story}: it cost {row:?}");
         }
         let row = world::row(&body, target.collection, None);
@@ -208,12 +211,16 @@ impl Siege {
     }
 }
 
+/// Whether objects of `collection` are read under those of `parent`.
+fn hangs_under(collection: &str, parent: &str) -> bool {
+    let recipe = tenure::collect::find(collection);
+    recipe.is_some_and(|recipe| recipe.per() == Some(parent) || recipe.parent().is_some_and(|(of, _)| of == parent))
+}
+
 /// A row of what is read under objects of `parent`, some of which have names that can't be asked for.
 fn is_nameless(row: &Coverage, parent: &str) -> bool {
-    let hangs_under = tenure::collect::find(&row.c).is_some_and(|recipe| {
-        recipe.per() == Some(parent) || recipe.parent().is_some_and(|(of, _)| of == parent) || row.c == parent
-    });
-    hangs_under && matches!(row.code.as_deref(), Some("bad-response" | "foreign-link"))
+    (row.c == parent || hangs_under(&row.c, parent))
+        && matches!(row.code.as_deref(), Some("bad-response" | "foreign-link"))
 }
 
 /// Nothing lacks but what waits for its first turn.

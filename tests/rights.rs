@@ -27,6 +27,11 @@ fn needing(permission: &str) -> BTreeSet<String> {
         if recipe.permission == permission || is_lists(&|other| other == permission) {
             subjects.insert(name.to_owned());
         }
+        let parent = recipe.per().or(recipe.parent().map(|(parent, _)| parent)).and_then(tenure::collect::find);
+        if parent.is_some_and(|parent| parent.permission == permission) {
+            // Of objects that can't be seen nobody can say that what hangs under them was read.
+            subjects.insert(name.to_owned());
+        }
         if recipe.permission == permission {
             // Without the objects there is nothing to read links or lifted facets of.
             subjects.extend(model.relations.iter().map(|relation| format!("{name} {}", relation.name)));
