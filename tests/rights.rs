@@ -48,6 +48,16 @@ fn needing(permission: &str) -> BTreeSet<String> {
         let facets = recipe.facets.iter().filter(|facet| facet.permission == permission);
         subjects.extend(facets.map(|facet| format!("{name}#{}", facet.name)));
     }
+    // What hangs under objects was seen as far as they were.
+    for recipe in COLLECTIONS {
+        let under = recipe.parent().map(|(parent, relation)| (parent, Some(relation)));
+        if let Some((parent, relation)) = under.or(recipe.per().map(|parent| (parent, None)))
+            && subjects.contains(parent)
+        {
+            subjects.insert(recipe.collection.to_owned());
+            subjects.extend(relation.map(|relation| format!("{parent} {relation}")));
+        }
+    }
     subjects
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Gatherer<'a> {
     pub progress: &'a Progress,
     pub options: &'a Options,
     pub request: &'a Request,
+    /// The permissions that the token names.
+    pub granted: Vec<String>,
     /// Whether what the tenant is compared with is the state at the head.
     pub is_known: bool,
     pub t0: Timestamp,
@@ -97,9 +99,11 @@ pub(super) async fn gather(
         earliest_event: None,
     };
     let is_known = view.is_state_known()?;
+    let granted = reader.granted().await.ok().flatten().unwrap_or_default();
     let sweep_left = options.sweep_requests;
     let recovered = recovery::Scope::of(progress.recovered()?);
-    let mut gatherer = Gatherer { reader, view, progress, options, request, is_known, t0, sweep_left, recovered, out };
+    let mut gatherer =
+        Gatherer { reader, view, progress, options, request, granted, is_known, t0, sweep_left, recovered, out };
     for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none() && recipe.per().is_none()) {
         match recipe.is_events() {
             true => gatherer.events(recipe).await?,
@@ -238,7 +242,7 @@ impl Gatherer<'_> {
         if (self.request.reconcile || recovered) && may {
             let whole = async |reader: &Reader, out| recipe.whole(reader, &[], &out).await;
             let whole = self.run(name, Aim::Phase(Phase::Whole), whole).await?;
-            let linked = self.whole_relations(recipe).await?;
+            let links = self.whole_relations(recipe).await?;
             let mut again = self.feed(recipe, Phase::Again, token.as_deref()).await?;
             // Without a closed second round nobody can tell what moved from what was missed. What it showed is taken
             // over all the same, and the first round's token is kept, so that it comes again.
@@ -248,9 +252,6 @@ impl Gatherer<'_> {
                 seenness.is_explained = recovered;
                 if whole.full {
                     self.out.reconciled.insert(name);
-                    if linked {
-                        self.recovered.set_read(name);
-                    }
                 }
                 seenness.untracked = last.refused.iter().cloned().collect();
                 token = again.token.take();
@@ -261,6 +262,15 @@ impl Gatherer<'_> {
                 }
                 let count = whole.count;
                 last = Outcome { count, items: whole.items, ..again.and(&last).and(&whole) };
+                again = Outcome::none();
+            }
+            if recovered {
+                // What a native recovery wrote is in no feed: as long as it wasn't read, the feed alone is not all.
+                let parts = [whole, links, again];
+                match parts.iter().all(|part| part.status == collect::Status::Complete) {
+                    true => self.recovered.set_read(name),
+                    false => last = parts.into_iter().fold(last, Outcome::lacking),
+                }
             }
         }
         if let Some(objects) = self.recovered.objects(name) {
@@ -322,15 +332,14 @@ impl Gatherer<'_> {
     }
 
     /// In a reconciliation the relations that the feed reports are read whole too, except those with one target at
-    /// most: they would cost a request an object. Says whether they were, to the last source.
-    async fn whole_relations(&mut self, recipe: &'static Recipe) -> Result<bool, CaptureError> {
-        let mut is_all = true;
+    /// most: they would cost a request an object.
+    async fn whole_relations(&mut self, recipe: &'static Recipe) -> Result<Outcome, CaptureError> {
+        let mut all = Outcome::none();
         for relation in recipe.relations.iter().filter(|relation| relation.feed && !relation.single) {
             let sources = self.sources(recipe.collection)?.into_iter().map(Source::from).collect();
-            let outcome = self.links(recipe, relation, sources, Phase::Whole).await?;
-            is_all &= outcome.status == collect::Status::Complete;
+            all = all.with_part(self.links(recipe, relation, sources, Phase::Whole).await?);
         }
-        Ok(is_all)
+        Ok(all)
     }
 
     /// Reads single objects anew, with what the feed would have said of their links.
@@ -408,14 +417,21 @@ impl Gatherer<'_> {
         Ok(outcome)
     }
 
+    /// The permission for lack of which something wasn't read: not one that the token names, which the service refused
+    /// all the same because the tenant has no such thing.
+    pub(super) fn needs(&self, outcome: &Outcome) -> Option<String> {
+        outcome.needs.filter(|needs| !self.granted.iter().any(|granted| granted == needs)).map(str::to_owned)
+    }
+
     pub(super) fn record(&mut self, collection: &str, part: Part<'_>, how: &str, outcome: &Outcome) {
         let (status, code) = rows::status_of(outcome);
         let refused = self.out.collections.get(collection).map(|seenness| &seenness.refused);
         let refused: Vec<String> = refused.into_iter().flatten().cloned().collect();
+        let needs = self.needs(outcome);
         let row = self.out.rows.set(collection, part, status);
         row.how = Some(how.to_owned());
         row.code = code.map(str::to_owned);
-        row.needs = outcome.needs.map(str::to_owned);
+        row.needs = needs;
         if part.relation().is_some() {
             return;
         }

@@ -118,13 +118,20 @@ impl Scope {
         }
     }
 
-    /// Adds one object.
+    /// Adds one object. Of very many it is cheaper to read all.
     fn add_object(&mut self, key: &Key) {
         if let Some(found) = crate::model::find(key.collection()) {
-            self.objects.entry(found.name).or_default().insert(key.decoded_id());
+            let ids = self.objects.entry(found.name).or_default();
+            ids.insert(key.decoded_id());
+            if ids.len() > SINGLY {
+                self.whole.insert(found.name);
+            }
         }
     }
 }
+
+/// So many objects of a collection are read one by one.
+const SINGLY: usize = 2000;
 
 /// How long what was deleted can be brought back with what led to it (learn, directory-deleteditems-list).
 const RESTORABLE: SignedDuration = SignedDuration::from_hours(31 * 24);

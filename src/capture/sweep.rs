@@ -415,7 +415,7 @@ impl Gatherer<'_> {
             };
         }
         let mut code = code.map(str::to_owned);
-        let mut needs = outcome.and_then(|outcome| outcome.needs).map(str::to_owned);
+        let mut needs = outcome.and_then(|outcome| self.needs(outcome));
         let mut oldest = due.oldest;
         // What hangs under objects was seen as far as they were.
         if let Some(of) = self.out.rows.get_mut(due.collection, Part::Objects)

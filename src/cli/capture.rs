@@ -179,6 +179,7 @@ fn advice(row: &Coverage) -> String {
     }
     let text = match row.code.as_deref() {
         Some(code::GATE) => "; many objects were missing at once and are held back: read again, or --accept-removals",
+        Some(code::NO_PERMISSION) => "; the permission is granted, and the service refuses all the same",
         Some(code::NO_LICENCE) => "; the tenant has no licence for it",
         Some(code::NOT_OFFERED) => "; this tenant or cloud doesn't have it",
         Some(code::NOT_YET) => "; it is read in turns, and some haven't had their first",

@@ -128,9 +128,35 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of nothing that was to be read: complete at no cost.
+    pub fn none() -> Outcome {
+        Outcome {
+            status: Status::Complete,
+            items: 0,
+            odd: 0,
+            count: None,
+            pages: 0,
+            requests: 0,
+            units: 0,
+            full: false,
+            token: None,
+            refused: Vec::new(),
+            asked: Vec::new(),
+            needs: None,
+            from_ms: u64::MAX,
+            ms: 0,
+            error: None,
+        }
+    }
+
     /// With what came of reading a part of it once more: its costs, and what it lacks.
     pub fn with_part(self, part: Outcome) -> Outcome {
-        let mut both = self.and(&part);
+        self.and(&part).lacking(part)
+    }
+
+    /// With what `part` of it lacks.
+    pub fn lacking(self, part: Outcome) -> Outcome {
+        let mut both = self;
         let (Status::Partial(why) | Status::Carried(why) | Status::Absent(why)) = part.status else { return both };
         if both.status == Status::Complete {
             both.status = Status::Partial(why);
