@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::archive::appender::{AppendError, Appender, RememberedHead};
-use crate::archive::entry::{Body, Coverage};
+use crate::archive::entry::{Body, Coverage, MAX_SKEW_MS};
 use crate::archive::note::Signer;
 use crate::archive::reader::{LineReader, ReadError};
 use crate::archive::walker::WalkError;
@@ -311,6 +311,7 @@ impl Capturer {
             commit::commit(&mut self.appender, &view, &self.lines, &self.progress, &*self.clock, merged, times).await?;
         drop(view);
         let (mut committed, update) = committed;
+        alarm(&committed.body);
         // Committed. What fails from here on costs the next run some work and must not look like a failed capture.
         if let Err(error) = self.progress.write(committed.body.seq, &update) {
             committed.troubles.push(("local state".to_owned(), error.to_string()));
@@ -321,6 +322,21 @@ impl Capturer {
             committed.troubles.push(("local state".to_owned(), error.to_string()));
         }
         Ok(committed)
+    }
+}
+
+/// Tells the log what somebody should look at: that the feeds lost something, or that so much is gone at once.
+fn alarm(body: &Body) {
+    for row in body.cover.iter().flatten() {
+        if let Some(missed) = row.missed {
+            tracing::warn!(seq = body.seq, row = row.subject(), missed, "the change feed had missed changes");
+        }
+        if row.code.as_deref() == Some(crate::collect::code::GATE) {
+            tracing::warn!(seq = body.seq, row = row.subject(), "many objects are missing at once and held back");
+        }
+    }
+    if body.skew_ms.is_some_and(|skew| skew.abs() > MAX_SKEW_MS) {
+        tracing::warn!(seq = body.seq, skew_ms = body.skew_ms, "this machine's clock is off the service's");
     }
 }
 
