@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::IndexError;
+use super::build::damaged;
 use super::rows::{Tables, kind_of, names_in};
 use super::tables::*;
 use crate::archive::entry::{Body, PackRef};
@@ -61,25 +62,78 @@ async fn read_base(
     }
 }
 
-/// The keys of a base in order, found without reading what is said of them.
-async fn read_keys(store: &dyn Store, packs: &[PackRef]) -> Result<Vec<Key>, IndexError> {
-    let mut keys: Vec<Key> = Vec::new();
+/// Hands out the keys of a base in order, found without reading what is said of them.
+async fn read_keys(
+    store: &dyn Store,
+    packs: &[PackRef],
+    mut each: impl FnMut(Key) -> Result<(), IndexError>,
+) -> Result<(), IndexError> {
+    let mut last = String::new();
     for pack in packs {
-        let mut bad = None;
-        read_pack(store, pack, |line, _| match Line::read_key(line) {
-            Ok(text) if keys.last().is_some_and(|last| last.as_str() == text) => {}
-            Ok(text) => match text.parse() {
-                Ok(key) => keys.push(key),
-                Err(error) => bad = Some(InvalidLine::Key(error)),
-            },
-            Err(error) => bad = Some(error),
+        let mut failed = None;
+        let invalid = |source| ReadError::Line { name: pack.n.clone(), source }.into();
+        read_pack(store, pack, |line, _| {
+            if failed.is_some() {
+                return;
+            }
+            failed = match Line::read_key(line) {
+                Ok(text) if last == text => None,
+                Ok(text) => {
+                    text.clone_into(&mut last);
+                    text.parse().map_err(|error| invalid(InvalidLine::Key(error))).and_then(&mut each).err()
+                }
+                Err(error) => Some(invalid(error)),
+            };
         })
         .await?;
-        if let Some(source) = bad {
-            return Err(ReadError::Line { name: pack.n.clone(), source }.into());
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
-    Ok(keys)
+    Ok(())
+}
+
+/// Numbers of keys, found by half of the hash that the trie knows them by: with the keys themselves it would take three
+/// times the memory, and a large tenant has millions.
+struct Numbers(HashMap<[u8; 16], u32>);
+
+impl Numbers {
+    fn name(key: &Key) -> [u8; 16] {
+        let hash = trie::key_hash(key);
+        *hash.0.first_chunk().expect("a hash has 32 bytes")
+    }
+
+    fn insert(&mut self, key: &Key, number: u32) {
+        self.0.insert(Self::name(key), number);
+    }
+
+    fn get(&self, key: &Key) -> Option<u32> {
+        self.0.get(&Self::name(key)).copied()
+    }
+}
+
+/// Names with the numbers of their keys, one text after the other: each in a string of its own would take twice as much.
+#[derive(Default)]
+struct Names {
+    text: String,
+    /// Where each begins, its length in bytes, and the number.
+    rows: Vec<(u64, u16, u32)>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str, number: u32) {
+        let len = u16::try_from(name.len()).expect("longer names aren't looked up");
+        self.rows.push((self.text.len() as u64, len, number));
+        self.text.push_str(name);
+    }
+
+    /// Calls `each` in the order of the table.
+    fn sorted(mut self, mut each: impl FnMut(&str, u32) -> Result<(), IndexError>) -> Result<(), IndexError> {
+        let text = self.text.as_str();
+        let of = |row: &(u64, u16, u32)| &text[row.0 as usize..row.0 as usize + usize::from(row.1)];
+        self.rows.sort_unstable_by(|a, b| (of(a), a.2).cmp(&(of(b), b.2)));
+        self.rows.iter().try_for_each(|row| each(of(row), row.2))
+    }
 }
 
 /// Takes the first base in: rows are made in the order of their tables, so that no page is written twice.
@@ -91,23 +145,24 @@ pub(super) async fn load_base(
 ) -> Result<(), IndexError> {
     let seq = body.seq as u32;
     let numbers: Vec<u32> = packs.iter().map(|pack| tables.pack(pack)).collect::<Result<_, _>>()?;
-    let mut ids: HashMap<Key, u32> = HashMap::with_capacity(body.state.objects as usize);
-    for key in read_keys(store, packs).await? {
-        let id = tables.key(&key)?;
-        ids.insert(key, id);
-    }
+    let mut ids = Numbers(HashMap::with_capacity(body.state.objects as usize));
+    read_keys(store, packs, |key| {
+        ids.insert(&key, tables.key(&key)?);
+        Ok(())
+    })
+    .await?;
     let mut backlinks: Vec<(u32, u32, u32)> = Vec::with_capacity(body.state.links as usize);
-    let mut names: Vec<(String, u32)> = Vec::new();
+    let mut names = Names::default();
     let mut leaves: Vec<Leaf> = Vec::with_capacity(body.state.objects as usize);
     read_base(store, packs, |object, _| {
-        let id = ids[&object.key];
+        let id = ids.get(&object.key).ok_or_else(|| damaged("a base that changed while it was read"))?;
         let mut content_hash = Hash::ZERO;
         if let Some((content, place, part)) = &object.content {
             content_hash = content.hash();
             let pack = numbers[*part as usize];
             let row = VersionRow { kind: kind_of(content), pack, place: *place, content: content_hash, q: None };
             tables.versions.insert((id, seq), row.to_bytes().as_slice())?;
-            names.extend(names_in(content).into_iter().map(|name| (name, id)));
+            names_in(content).iter().for_each(|name| names.push(name, id));
         }
         let mut relations: BTreeMap<String, Vec<Leaf>> = BTreeMap::new();
         let mut rows: Vec<(u32, u32, Vec<u8>)> = Vec::new();
@@ -117,10 +172,10 @@ pub(super) async fn load_base(
             for (target, properties) in targets {
                 hashed.push(trie::link_leaf(&target, properties.as_deref()));
                 let target = match ids.get(&target) {
-                    Some(&target) => target,
+                    Some(target) => target,
                     None => {
                         let number = tables.key(&target)?;
-                        ids.insert(target, number);
+                        ids.insert(&target, number);
                         number
                     }
                 };
@@ -140,22 +195,23 @@ pub(super) async fn load_base(
         Ok(())
     })
     .await?;
+    // What isn't needed any more goes before what comes next is sorted.
+    drop(ids);
     backlinks.sort_unstable();
     for (target, relation, source) in backlinks {
         tables.backlinks.insert((target, relation, source, seq), ())?;
     }
-    names.sort_unstable();
-    for (name, id) in names {
-        tables.names.insert((name.as_str(), id), ())?;
-    }
+    names.sorted(|name, id| {
+        tables.names.insert((name, id), ())?;
+        Ok(())
+    })?;
     leaves.sort_unstable();
-    let mut buckets: BTreeMap<usize, Vec<Leaf>> = BTreeMap::new();
-    for (hash, value) in leaves {
+    for (hash, value) in &leaves {
         tables.leaves.insert(&hash.0, &value.0)?;
-        buckets.entry(bucket_of(&hash)).or_default().push((hash, value));
     }
+    let buckets = leaves.chunk_by(|(a, _), (b, _)| bucket_of(a) == bucket_of(b));
     let mut crown = Crown::default();
-    crown.update(buckets.into_iter().map(|(bucket, leaves)| (bucket, Node::of(&leaves, BUCKET_BITS))));
+    crown.update(buckets.map(|leaves| (bucket_of(&leaves[0].0), Node::of(leaves, BUCKET_BITS))));
     tables.finish_trie(&crown, body)
 }
 

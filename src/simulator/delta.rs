@@ -218,23 +218,7 @@ fn tell(
 ) -> (Vec<Value>, Next) {
     let tracked = Tracked::new(collection, round.select.as_deref());
     let since = round.since.map(|since| if round.replay { since.saturating_sub(REPLAYED_CHANGES) } else { since });
-    let mut due: Vec<(u64, usize)> = directory
-        .places(collection)
-        .iter()
-        .map(|place| (order(round.nonce, *place), *place))
-        .filter(|(key, _)| match (round.after, round.link_after) {
-            (Some(after), Some(_)) => *key >= after,
-            (Some(after), None) => *key > after,
-            _ => true,
-        })
-        .filter(|(_, place)| is_due(&directory.entries[*place], &tracked, since, round.replay))
-        .collect();
-    // Of a large collection only the page and the one after it need an order.
-    if due.len() > size + 1 {
-        due.select_nth_unstable(size);
-        due.truncate(size + 1);
-    }
-    due.sort_unstable();
+    let due = upcoming(directory, collection, round, (&tracked, since), size);
 
     let (mut items, mut links, mut last) = (Vec::new(), 0, None);
     for (key, place) in due {
@@ -251,6 +235,49 @@ fn tell(
         last = Some((key, None));
     }
     (items, None)
+}
+
+/// The next objects of a round in its order: as many as a page holds and one more, fewer at the end.
+///
+/// A round from nothing tells nearly every object, and keys are spread evenly. So only those that can be among the next
+/// are looked at: a page of a large collection would otherwise cost as much as all of it.
+fn upcoming(
+    directory: &Directory,
+    collection: Collection,
+    round: &Continuation,
+    (tracked, since): (&Tracked, Option<u64>),
+    size: usize,
+) -> Vec<(u64, usize)> {
+    let places = directory.places(collection);
+    let first = match (round.after, round.link_after) {
+        (None, _) => 0,
+        (Some(after), Some(_)) => after,
+        (Some(u64::MAX), None) => return Vec::new(),
+        (Some(after), None) => after + 1,
+    };
+    let mut width = match since {
+        Some(_) => u64::MAX,
+        None => (u64::MAX / (places.len() as u64).max(1)).saturating_mul(2 * (size as u64 + 1)),
+    };
+    loop {
+        let last = first.saturating_add(width);
+        let keys = places.iter().map(|place| (order(round.nonce, *place), *place));
+        let mut due: Vec<(u64, usize)> = keys
+            .filter(|(key, _)| (first..=last).contains(key))
+            .filter(|(_, place)| is_due(&directory.entries[*place], tracked, since, round.replay))
+            .collect();
+        if due.len() <= size && last < u64::MAX {
+            width = width.saturating_mul(8);
+            continue;
+        }
+        // Of many only the page and the one after it need an order.
+        if due.len() > size + 1 {
+            due.select_nth_unstable(size);
+            due.truncate(size + 1);
+        }
+        due.sort_unstable();
+        return due;
+    }
 }
 
 fn is_due(entry: &Entry, tracked: &Tracked, since: Option<u64>, replay: bool) -> bool {

@@ -259,6 +259,22 @@ impl Directory {
             .collect()
     }
 
+    /// The live assignments and grants that need two objects, found under the one that fewer need: thousands of
+    /// assignments name a large group, and as many the resource that everybody uses.
+    pub(super) fn needing_both(&self, one: &str, other: &str) -> impl Iterator<Item = &Entry> {
+        let ends = self.live_place(one).zip(self.live_place(other)).map(|(one, other)| {
+            let swap = self.entries[other].incoming.len() < self.entries[one].incoming.len();
+            if swap { (other, one) } else { (one, other) }
+        });
+        ends.into_iter().flat_map(|(from, to)| {
+            let needing = self.entries[from].incoming.range((Relation::Needs, 0)..=(Relation::Needs, usize::MAX));
+            let needing = needing.map(|(_, place)| &self.entries[*place]);
+            needing.filter(move |entry| {
+                entry.standing == Standing::Live && entry.links.contains_key(&(Relation::Needs, to))
+            })
+        })
+    }
+
     /// The places that `place` refers to by `relation`, only live ones.
     pub(super) fn linked(&self, place: usize, relation: Relation) -> impl Iterator<Item = usize> {
         let links = self.entries[place].links.range((relation, 0)..=(relation, usize::MAX));
@@ -307,6 +323,7 @@ impl Directory {
         if !collection.is_open() {
             value.retain(|_, value| !value.is_null());
         }
+        let value = compact(value);
         let Some(needs) = self.needs(&value) else { return false };
         let change = self.next(before);
         let entry = Entry {
@@ -366,6 +383,7 @@ impl Directory {
         let change = self.next(Some(place));
         let entry = &mut self.entries[place];
         let kept = Arc::make_mut(&mut entry.value);
+        let count = kept.len();
         let mut changes = Vec::with_capacity(different.len());
         for (name, value) in different {
             if let Some(property) = entry.collection.property(&name) {
@@ -374,6 +392,9 @@ impl Directory {
             }
             let before = kept.insert(name.clone(), value.clone()).unwrap_or(Value::Null);
             changes.push((name, before, value));
+        }
+        if kept.len() > count {
+            *kept = compact(std::mem::take(kept));
         }
         entry.touched = entry.touched.max(change);
         self.tell(Deed::Changed(place, changes));
@@ -558,6 +579,11 @@ impl Directory {
         let due = |entry: &&Entry| matches!(entry.standing, Standing::Binned(since) if since <= oldest);
         self.entries.iter().filter(due).map(|entry| entry.id.clone()).collect()
     }
+}
+
+/// The same in no more memory than it needs: what a map has to spare while it grows is a quarter of a large tenant.
+fn compact(value: Map<String, Value>) -> Map<String, Value> {
+    value.into_iter().collect()
 }
 
 /// `at` in whole seconds, as Graph writes most times.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::applications::{self, FIRST_PARTY, GRAPH_ROLES};
 use super::collection::Collection;
 use super::dice::Dice;
-use super::directory::{Directory, Relation};
+use super::directory::{Directory, Entry, Relation};
 use super::groups::{self, Sort as GroupSort};
 use super::people::{self, Sort};
 use super::policies;
@@ -338,9 +338,11 @@ pub(super) fn assign_role(
     role: &str,
     at: Timestamp,
 ) -> Option<String> {
-    let same =
-        |id: &String| directory.property(id, "resourceId") == resource && directory.property(id, "appRoleId") == role;
-    if directory.sources(principal, Relation::Needs).iter().any(same) {
+    let same = |entry: &Entry| {
+        let has = |name: &str, wanted: &str| entry.value.get(name).is_some_and(|value| value == wanted);
+        has("principalId", principal) && has("resourceId", resource) && has("appRoleId", role)
+    };
+    if directory.needing_both(principal, resource).any(same) {
         return None;
     }
     let collection = [Collection::User, Collection::Group, Collection::ServicePrincipal]
