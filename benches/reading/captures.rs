@@ -81,6 +81,8 @@ pub struct Run {
     pub reconcile: bool,
     /// Sources that a capture may read in turns.
     pub sweep_requests: Option<u64>,
+    /// A collection that is left out.
+    pub off: Option<String>,
     /// No other capture begins after so long.
     pub limit: Duration,
 }
@@ -90,6 +92,7 @@ pub async fn run(directory: &Path, tenant: &Address, run: &Run) {
     let clock = ManualClock::new(run.from);
     let mut options = Options::default();
     options.sweep_requests = run.sweep_requests.unwrap_or(options.sweep_requests);
+    options.off.extend(run.off.clone());
     let mut capturer = open(directory, tenant, &clock, options).await;
     let began = Instant::now();
     let mut time = run.from;

@@ -3,8 +3,8 @@
 //! The simulated tenant runs in a second process and captures in a third and fourth, so that CPU and memory are those of
 //! the captures alone: first the first capture, then `--hours H` ordinary hours (30 unless told), then one in which
 //! nothing changes, with `--reconcile` a reconciliation. No further hour begins `--minutes M` after the first of them did.
-//! `--sweep-requests N` sets the budget of the sweeps; 0 shows what a capture costs without them. `--directory D` keeps the
-//! archive.
+//! `--sweep-requests N` sets the budget of the sweeps; 0 shows what a capture costs without them. `--off C` leaves a
+//! collection out. `--directory D` keeps the archive.
 //!
 //! Requests and units are counts and don't depend on the machine. CPU seconds nearly don't; wall times do.
 
@@ -56,6 +56,7 @@ fn main() {
             lives: !is_given("--quiet"),
             reconcile: is_given("--reconcile"),
             sweep_requests: option("--sweep-requests").map(|text| text.parse().expect("a number")),
+            off: option("--off"),
             limit: Duration::from_secs(60 * u64::from(number("--minutes", 60))),
         };
         return runtime.block_on(captures::run(&directory, &address, &run));
@@ -70,7 +71,11 @@ fn measure_all(tenant: &Address, directory: &Path, start: Timestamp) {
     eprintln!("{objects} objects, {users} of them users, founded in {founded_in:.1} s");
     let (hours, minutes) = (number("--hours", 30), number("--minutes", 60));
     let sweep_requests = option("--sweep-requests").map(|text| text.parse().expect("a number"));
-    let all = |from, hours| Run { from, hours, lives: true, reconcile: false, sweep_requests, limit: Duration::MAX };
+    let off = option("--off");
+    let all = |from, hours| {
+        let off = off.clone();
+        Run { from, hours, lives: true, reconcile: false, sweep_requests, off, limit: Duration::MAX }
+    };
     let after = |hours: usize| start + (hours as i64).hours();
     let (first, _) = process(directory, tenant, &all(start, 1));
     let limit = Duration::from_secs(60 * u64::from(minutes));
@@ -93,6 +98,9 @@ fn process(directory: &Path, tenant: &Address, run: &Run) -> (Vec<Told>, Sources
     command.args(["--minutes", &(run.limit.as_secs() / 60).min(u64::from(u32::MAX)).to_string()]);
     if let Some(budget) = run.sweep_requests {
         command.args(["--sweep-requests", &budget.to_string()]);
+    }
+    if let Some(off) = &run.off {
+        command.args(["--off", off]);
     }
     command.args((!run.lives).then_some("--quiet"));
     command.args(run.reconcile.then_some("--reconcile"));
@@ -139,6 +147,9 @@ fn report(tenant: &Address, first: &Told, ordinary: &[Told], quiet: &Told, sourc
     let requests: u64 = first.costs.values().map(|cost| cost.0).sum();
     let units: u64 = first.costs.values().map(|cost| cost.1).sum();
     println!("first capture: {requests} requests, {units} units; {}", effort(std::slice::from_ref(first)));
+    for row in ordinary.last().into_iter().flat_map(|told| &told.short) {
+        println!("short at the end: {row}");
+    }
     let changed = median(ordinary.iter().map(|told| told.changed as f64).collect());
     println!("an ordinary hour (the middle of {}): {changed:.0} records changed, {}", ordinary.len(), effort(ordinary));
 

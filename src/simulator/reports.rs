@@ -17,6 +17,8 @@ use super::directory::{Directory, Entry, seconds};
 /// The report of what everybody has registered, as it was when it was last made.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// The places of the users, ascending: every page of the report begins with a look at them.
+    keys: Vec<usize>,
     rows: BTreeMap<usize, Row>,
 }
 
@@ -47,12 +49,13 @@ impl Report {
             let before = self.rows.remove(place).filter(|before| before.text == text);
             rows.insert(*place, before.unwrap_or_else(|| Row { text, told: at.as_str().into() }));
         }
+        self.keys = rows.keys().copied().collect();
         self.rows = rows;
     }
 
     /// The keys of the rows, ascending.
-    pub fn keys(&self) -> Vec<usize> {
-        self.rows.keys().copied().collect()
+    pub fn keys(&self) -> &[usize] {
+        &self.keys
     }
 
     /// The row with that key.

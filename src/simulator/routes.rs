@@ -69,7 +69,7 @@ pub(super) fn route(world: &World<'_>, desk: &mut Desk<'_>, ask: &Ask) -> Answer
         ["reports", "authenticationMethods", "userRegistrationDetails"] => {
             let set = "reports/authenticationMethods/userRegistrationDetails";
             let paging = Paging { options: &["$top", "$skiptoken"], ..Paging::USUAL };
-            reads::rows(desk, ask, set, &world.report.keys(), &paging, |key| world.report.row(key))
+            reads::rows(desk, ask, set, world.report.keys(), &paging, |key| world.report.row(key))
         }
         [] => Err(Refusal::unknown("")),
         [.., last] => Err(Refusal::unknown(last)),
