@@ -16,7 +16,7 @@ use super::{CaptureError, Options, Request};
 use crate::archive::Key;
 use crate::archive::entry::{Coverage, Status};
 use crate::collect::{self, COLLECTIONS, Outcome, Recipe, RelationRead, Sighting, Source};
-use crate::graph::{self, Reader, Receipt};
+use crate::graph::{self, Bucket, Reader, Receipt};
 use crate::index::View;
 use crate::model;
 
@@ -104,7 +104,10 @@ pub(super) async fn gather(
     let recovered = recovery::Scope::of(progress.recovered()?);
     let mut gatherer =
         Gatherer { reader, view, progress, options, request, granted, is_known, t0, sweep_left, recovered, out };
-    for recipe in COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none() && recipe.per().is_none()) {
+    let lists = || COLLECTIONS.iter().filter(|recipe| recipe.parent().is_none() && recipe.per().is_none());
+    // Reports have so narrow a limit that a large one takes most of an hour: nothing may have to wait for it.
+    let is_slow = |recipe: &&'static Recipe| recipe.bucket == Bucket::Reports && !recipe.is_events();
+    for recipe in lists().filter(|recipe| !is_slow(recipe)) {
         match recipe.is_events() {
             true => gatherer.events(recipe).await?,
             false => gatherer.collection(recipe).await?,
@@ -112,8 +115,12 @@ pub(super) async fn gather(
         if recipe.collection == recovery::JOBS {
             gatherer.find_recovered()?;
         }
+        gatherer.out.settle()?;
     }
     gatherer.sweeps().await?;
+    for recipe in lists().filter(is_slow) {
+        gatherer.collection(recipe).await?;
+    }
     gatherer.out.update.recovered = Some(gatherer.recovered.left());
     Ok(gatherer.out)
 }

@@ -208,7 +208,8 @@ mod tests {
                 .all(|c| all.is_whole(c))
         );
         let users = scope(r#"{"filteringCriteria":{"entityTypes":["user","conditionalAccessPolicy"]}}"#);
-        assert!(users.is_whole("user") && !users.is_whole("group"));
+        assert!(users.is_whole("user") && users.is_whole("group"), "who comes back is in groups again");
+        assert!(!users.is_whole("application"));
         let one = scope(
             r#"{"filteringCriteria":{"filterValues":[{"entityType":"user","entityIds":["U"]},{"entityType":"appRoleAssignment","entityIds":["x"]}]}}"#,
         );
@@ -228,9 +229,11 @@ mod tests {
         assert_eq!(left, [("user".to_owned(), "a".to_owned()), ("user".to_owned(), "b".to_owned())]);
         let mut later = Scope::of(left);
         assert_eq!(later.objects("user").unwrap().len(), 2);
+        later.add_type(Some("application"));
         later.add_type(Some("user"));
-        assert_eq!(later.left(), [("user".to_owned(), String::new())], "all of it holds the single ones");
-        later.set_read("user");
-        assert_eq!(later.left(), []);
+        let whole = ["administrativeUnit", "application", "group", "user"].map(|name| (name.to_owned(), String::new()));
+        assert_eq!(later.left(), whole, "all of it holds the single ones");
+        ["administrativeUnit", "group", "user"].into_iter().for_each(|name| later.set_read(name));
+        assert_eq!(later.left(), [("application".to_owned(), String::new())]);
     }
 }

@@ -99,6 +99,11 @@ impl Gathered {
         self.push(collection, aim, key, seen)
     }
 
+    /// Something was read: what was seen needn't be held in memory while other things are read.
+    pub(super) fn settle(&mut self) -> Result<(), CaptureError> {
+        self.collections.values_mut().try_for_each(|seenness| Ok(seenness.spool.settle()?))
+    }
+
     fn push(&mut self, collection: &'static str, aim: Aim, key: Key, seen: Seen) -> Result<(), CaptureError> {
         if let Some(facet) = key.facet_name() {
             return self.push_facet(collection, aim, facet.to_owned(), key, seen);

@@ -12,6 +12,9 @@ use crate::archive::line::Content;
 /// Bytes of sightings that are kept in memory before a run is written.
 const RUN_BYTES: usize = 12 << 20;
 
+/// Bytes of sightings that stay in memory once a collection was read.
+const SETTLED_BYTES: usize = 1 << 20;
+
 /// All runs are read back at once, each through a window of its own: a small one.
 const WINDOW_LOG: u32 = 17;
 
@@ -80,6 +83,14 @@ impl Spool {
             self.write_run()?;
         }
         Ok(())
+    }
+
+    /// Writes what is in memory to disk, unless it is little.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if self.bytes > SETTLED_BYTES { self.write_run() } else { Ok(()) }
     }
 
     fn write_run(&mut self) -> io::Result<()> {

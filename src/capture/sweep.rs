@@ -105,6 +105,7 @@ impl Gatherer<'_> {
     }
 
     async fn visit(&mut self, swept: Swept, budget: u64) -> Result<(), CaptureError> {
+        self.out.settle()?;
         self.out.unread.clear();
         match swept {
             Swept::Relation(recipe, relation) => self.relation(recipe, relation, budget).await,

@@ -266,7 +266,8 @@ impl<'o> Round<'o> {
             .iter()
             .map(|list| {
                 let names = list.select.iter().chain(list.extra).copied();
-                Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_))).without(refused)
+                let selection = Selection::new(names, list.guarded, matches!(list.part, Part::Kind(_)));
+                selection.paged(list.top).without(refused)
             })
             .collect();
         let mut restarts = 0;
@@ -329,7 +330,7 @@ impl<'o> Round<'o> {
         if list.part == Part::Beta {
             known.exclude();
         }
-        let address = address(list.path, selection.names(), list.top);
+        let address = address(list.path, selection.names(), selection.top());
         let permission = list.permission.unwrap_or(recipe.permission);
         let request = request(recipe, address, permission, selection.names());
         let request = request.bucket(list.bucket.unwrap_or(recipe.bucket));

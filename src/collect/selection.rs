@@ -8,6 +8,7 @@ use crate::graph::Error;
 #[derive(Debug, Clone)]
 pub struct Selection {
     names: Vec<&'static str>,
+    top: Option<u32>,
     guarded: &'static [&'static str],
     /// Whether the whole list may be dropped at last.
     optional: bool,
@@ -22,7 +23,18 @@ impl Selection {
         guarded: &'static [&'static str],
         optional: bool,
     ) -> Self {
-        Selection { names: names.into_iter().collect(), guarded, optional, refused: Vec::new() }
+        Selection { names: names.into_iter().collect(), top: None, guarded, optional, refused: Vec::new() }
+    }
+
+    /// With pages of `top` elements, unless the service takes no such wish.
+    pub fn paged(mut self, top: Option<u32>) -> Self {
+        self.top = top;
+        self
+    }
+
+    /// What a page is asked to hold.
+    pub fn top(&self) -> Option<u32> {
+        self.top
     }
 
     /// Leaves out what is known to be refused.
@@ -63,8 +75,12 @@ impl Selection {
             self.names.clear();
             self.refused.push("$select".to_owned());
         }
-        last
+        last || is_refused(error) && self.top.take().is_some()
     }
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error, Error::Refused { refusal, properties } if refusal.status == 400 && properties.is_empty())
 }
 
 /// `path` with `$select` and `$top`.
@@ -107,6 +123,16 @@ mod tests {
         let mut selection = Selection::new(["id", "a"], &[], true);
         assert!(selection.give_in(&refused(&[])));
         assert_eq!((selection.names(), selection.refused()), (&[][..], &["$select".to_owned()][..]));
+        assert!(!selection.give_in(&refused(&[])));
+    }
+
+    #[test]
+    fn the_size_of_pages_goes_when_nothing_else_is_left() {
+        let mut selection = Selection::new(["id", "a"], &["a"], false).paged(Some(999));
+        assert!(selection.give_in(&refused(&[])));
+        assert_eq!((selection.names(), selection.top()), (&["id"][..], Some(999)));
+        assert!(selection.give_in(&refused(&[])));
+        assert_eq!((selection.top(), selection.refused()), (None, &["a".to_owned()][..]), "that is no property");
         assert!(!selection.give_in(&refused(&[])));
     }
 
