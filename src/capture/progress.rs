@@ -27,6 +27,9 @@ const ASKED: TableDefinition<&str, &str> = TableDefinition::new("asked");
 /// (collection, key; empty for all of it): what Microsoft's own recovery wrote and wasn't read since.
 const RECOVERED: TableDefinition<(&str, &str), ()> = TableDefinition::new("recovered");
 
+/// Pages that stay in memory: what an hour needs is little, and a large tenant has a million sources in turns.
+const CACHE_BYTES: usize = 16 << 20;
+
 /// What goes wrong with the local state.
 #[derive(Debug, thiserror::Error)]
 #[error("the local state at {path} cannot be used; removing it is safe and costs one full read of the tenant")]
@@ -83,7 +86,7 @@ impl Progress {
         let path = file.display().to_string();
         let wrap = |error: redb::Error| ProgressError { path: path.clone(), source: Box::new(error) };
         std::fs::create_dir_all(directory).map_err(|e| wrap(redb::Error::Io(e)))?;
-        let database = redb::Database::create(&file).map_err(|e| wrap(e.into()))?;
+        let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).map_err(|e| wrap(e.into()))?;
         let progress = Progress { database, path: path.clone() };
         progress.run(|| {
             let txn = progress.database.begin_write()?;
