@@ -62,15 +62,6 @@ enum Swept {
 }
 
 impl Swept {
-    /// The row under which the local state keeps what was read.
-    fn row(&self) -> String {
-        match self {
-            Swept::Relation(recipe, relation) => rows::text(recipe.collection, Part::Relation(relation.name)),
-            Swept::Under(_, parent, relation) => rows::text(parent, Part::Relation(relation)),
-            Swept::Per(recipe, _) => rows::text(recipe.collection, Part::Objects),
-        }
-    }
-
     fn is_many(&self) -> bool {
         match self {
             Swept::Relation(_, relation) => relation.many,
@@ -81,9 +72,9 @@ impl Swept {
 }
 
 impl Gatherer<'_> {
-    /// Relations that no feed reports, and collections that hang under others. Those with few sources come first. Those
-    /// with as many as people share what is left of the budget, and take turns in being the first, so that none starves
-    /// where time or budget are short.
+    /// Relations that no feed reports, and collections that hang under others. Those with few sources come first. Of
+    /// those with as many as people each may spend an equal share of what is left, and what it leaves goes to the next;
+    /// they take turns in being the first, so that none starves where time or budget are short.
     pub(super) async fn sweeps(&mut self) -> Result<(), CaptureError> {
         let (mut few, mut many) = (Vec::new(), Vec::new());
         for recipe in COLLECTIONS {
@@ -105,27 +96,12 @@ impl Gatherer<'_> {
         for swept in few {
             self.visit(swept, self.sweep_left).await?;
         }
-        let wanted: Vec<u64> = many.iter().map(|swept| self.wanted(swept)).collect::<Result<_, _>>()?;
-        let shares = shared(&wanted, self.sweep_left);
-        // What is kept for those that come later; the rest is anybody's who has more than expected.
-        let mut kept: u64 = shares.iter().sum();
-        for (swept, share) in many.into_iter().zip(shares) {
-            kept -= share;
-            self.visit(swept, self.sweep_left.saturating_sub(kept)).await?;
+        let mut others = many.len() as u64;
+        for swept in many {
+            self.visit(swept, self.sweep_left.div_ceil(others)).await?;
+            others -= 1;
         }
         Ok(())
-    }
-
-    /// How many sources a sweep has to visit now, apart from those that changed.
-    fn wanted(&self, swept: &Swept) -> Result<u64, CaptureError> {
-        let Some(queue) = self.progress.queue(&swept.row())? else { return Ok(self.sweep_left) };
-        let share = self.share(usize::try_from(queue.len).unwrap_or(usize::MAX)) as u64;
-        let mut never = 0;
-        queue.each(0, |_, at| {
-            never += u64::from(at == 0);
-            Ok(if at == 0 && never < self.sweep_left { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        Ok(never.max(share))
     }
 
     async fn visit(&mut self, swept: Swept, budget: u64) -> Result<(), CaptureError> {
@@ -145,7 +121,7 @@ impl Gatherer<'_> {
         budget: u64,
     ) -> Result<(), CaptureError> {
         let name = recipe.collection;
-        let row = Swept::Relation(recipe, relation).row();
+        let row = rows::text(name, Part::Relation(relation.name));
         let due = self.due(&Sweep { collection: name, row, kinds: relation.kinds, many: relation.many }, budget)?;
         let outcome = match due.sources.is_empty() {
             true => None,
@@ -477,21 +453,6 @@ impl Gatherer<'_> {
     }
 }
 
-/// What each may spend of a budget that doesn't reach for all: nobody more than wanted, and nobody less than another but
-/// who wanted less.
-fn shared(wanted: &[u64], budget: u64) -> Vec<u64> {
-    let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by_key(|&one| wanted[one]);
-    let mut shares = vec![0; wanted.len()];
-    let mut left = budget;
-    for (done, one) in order.iter().enumerate() {
-        let others = (wanted.len() - done) as u64;
-        shares[*one] = wanted[*one].min(left / others);
-        left -= shares[*one];
-    }
-    shares
-}
-
 /// Every row that is read source by source, with the collection of its sources and the subtypes among them.
 fn swept_rows() -> impl Iterator<Item = (String, &'static str, &'static [&'static str])> {
     COLLECTIONS.iter().flat_map(|recipe| {
@@ -537,18 +498,4 @@ pub(super) fn lay_order(progress: &Progress, view: &View, rows: &[String]) -> Re
         })?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_shared_by_need() {
-        assert_eq!(shared(&[10, 10, 10], 100), [10, 10, 10]);
-        assert_eq!(shared(&[100, 10, 50], 90), [40, 10, 40]);
-        assert_eq!(shared(&[0, 7], 5), [0, 5]);
-        assert_eq!(shared(&[9, 9, 9], 10), [3, 3, 4]);
-        assert_eq!(shared(&[], 10), [0; 0]);
-    }
 }
