@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::graph::{self, Cloud, MAX_PAGE_BYTES};
 use crate::model;
 
@@ -16,11 +18,13 @@ mod credential;
 mod cron;
 mod options;
 mod read;
+mod storage;
 
 use credential::Surroundings;
 pub use credential::{Credential, SecretPlace};
 pub use options::{Kind, OPTIONS, Opt};
 use read::Settings;
+pub use storage::{AzureAccess, AzureAccount, Storage};
 
 /// The text of a configuration with every option explained.
 pub const TEMPLATE: &str = include_str!("../config/tenure.toml");
@@ -108,7 +112,7 @@ pub enum ConfigError {
         other: &'static str,
     },
     /// The variable that should hold the secret isn't set.
-    #[error("the variable {name}, which should hold the client secret, is not set")]
+    #[error("the variable {name}, which should hold a secret, is not set")]
     NoSecret {
         /// The variable.
         name: String,
@@ -160,8 +164,8 @@ pub struct Config {
     pub client_id: String,
     /// How to sign in.
     pub credential: Credential,
-    /// The directory of the archive.
-    pub store_path: PathBuf,
+    /// Where the archive lies.
+    pub store: Storage,
     /// The directory of the index.
     pub index_path: PathBuf,
     /// The directory of feed positions and the remembered head.
@@ -213,14 +217,14 @@ impl Config {
         let settings = Settings::read(path, text, variables)?;
         let (tenant, limits) = (read_tenant(&settings)?, read_limits(&settings)?);
         let credential = Credential::read(&settings)?;
-        settings.one_of("store.kind", &["filesystem"], &["azure"], "\"filesystem\" is")?;
+        let store = Storage::read(&settings, &tenant.id, tenant.cloud, &credential)?;
         Ok(Config {
             path: path.to_owned(),
             tenant,
-            surroundings: Surroundings::of(&credential, variables),
+            surroundings: Surroundings::of(&[credential.variable(), store.variable()], variables),
             client_id: settings.text("credential.client_id"),
             credential,
-            store_path: settings.path("store.path"),
+            store,
             index_path: settings.path("index.path"),
             state_path: settings.path("state.path"),
             key_file: settings.path("signing.key_file"),
@@ -245,6 +249,37 @@ impl Config {
             credential: self.credential.resolve(&self.surroundings)?,
             limits: self.limits.clone(),
         })
+    }
+
+    /// What tokens for the storage account are had with: an identity of `tenant` that signs in by `credential`. Reads a
+    /// client secret.
+    ///
+    /// # Errors
+    /// As [`Config::graph`].
+    pub fn storage_identity(&self, tenant: &str, credential: &Credential) -> Result<graph::Options, ConfigError> {
+        Ok(graph::Options {
+            tenant: tenant.to_owned(),
+            credential: credential.resolve(&self.surroundings)?,
+            // Whoever writes a blob waits for this, and tries again.
+            limits: graph::Limits {
+                tries: 4,
+                request_timeout: Duration::from_secs(30),
+                longest_wait: Duration::from_secs(30),
+                total_wait: Duration::from_secs(60),
+                ..graph::Limits::default()
+            },
+            cloud: self.tenant.cloud,
+            graph_url: None,
+            login_url: self.tenant.login_url.clone(),
+        })
+    }
+
+    /// The secret that the variable `name` holds.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoSecret`].
+    pub fn secret(&self, name: &str) -> Result<SecretString, ConfigError> {
+        self.surroundings.get(name).ok_or_else(|| ConfigError::NoSecret { name: name.to_owned() })
     }
 
     /// The name of the archive's log, and of the keys that sign it.

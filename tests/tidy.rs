@@ -10,7 +10,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("simulator", &["clock"]),
     ("canonical", &["hash"]),
-    ("store", &["hash"]),
+    ("store", &["clock", "hash"]),
     ("archive", &["canonical", "clock", "hash", "store"]),
     ("model", &["canonical", "hash"]),
     ("graph", &["canonical", "clock", "hash"]),

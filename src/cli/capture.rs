@@ -9,6 +9,7 @@ use super::console::Spinner;
 use super::failure::{Ended, Failure, Kind};
 use super::session::{Place, Session};
 use super::state;
+use super::storage::Purpose;
 use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
 use crate::capture::{CaptureError, Capturer, Committed, Local, Progress, Request, Watch};
@@ -31,7 +32,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    let place = session.place().await?;
+    let place = session.place(Purpose::Write).await?;
     // Opening for questions repairs an index that is stale or damaged, and says so.
     drop(session.archive(None).await?);
     let Place { config, store } = place;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::failure::{Ended, Failure};
 use super::render;
 use super::session::Session;
+use super::storage::Purpose;
 use crate::archive::entry::{Body, Coverage, Status};
 use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
 use crate::query::{EXPECTED_DISTANCE, Moment};
@@ -41,7 +42,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let to = session.moment(arguments.to.as_deref())?;
     let store: Arc<dyn Store> = match &arguments.archive {
         Some(directory) => Arc::new(FilesystemStore::new(directory)),
-        None => session.place().await?.store,
+        None => session.place(Purpose::Read).await?.store,
     };
     let (mut walker, genesis) = Walker::start(&*store).await?;
     let end = greatest_seq(&*store).await?;

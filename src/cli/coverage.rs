@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::failure::{Ended, Failure};
 use super::session::Session;
+use super::storage::Purpose;
 use super::{json, render};
 use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
 use crate::query::{Course, Hole, Mark, Subject, Timeline};
@@ -31,7 +32,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     let store: Arc<dyn Store> = match &arguments.archive {
         Some(directory) => Arc::new(FilesystemStore::new(directory)),
-        None => session.place().await?.store,
+        None => session.place(Purpose::Read).await?.store,
     };
     let (mut walker, genesis) = Walker::start(&*store).await?;
     let end = greatest_seq(&*store).await?;

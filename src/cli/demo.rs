@@ -13,12 +13,12 @@ use super::capture;
 use super::console::Progress;
 use super::failure::{Ended, Failure, Kind};
 use super::session::Session;
+use super::storage::{self, Purpose};
 use super::{run_within, state};
 use crate::capture::{Capturer, Request};
 use crate::clock::{Clock, ManualClock};
 use crate::config::{Config, TEMPLATE};
 use crate::simulator::{self, Happening, Simulator};
-use crate::store::FilesystemStore;
 
 /// Arguments of `tenure demo`.
 #[derive(Debug, clap::Args)]
@@ -156,8 +156,8 @@ async fn live(
     let hours = arguments.days * 24;
     heading(&format!("tenure capture   ({hours} times, an hour apart)"), session)?;
     let config = Config::load(path, &session.variables)?;
-    let store = Arc::new(FilesystemStore::new(&config.store_path));
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let store = storage::open(&config, &shared, Purpose::Write)?;
     let mut capturer: Capturer = capture::open(&config, store, shared).await?;
     let progress = Progress::new(&session.console, "capturing");
     let begun = Instant::now();

@@ -120,7 +120,7 @@ impl From<ConfigError> for Failure {
                 "`tenure init --tenant ID` writes one with every option explained; --config names another place"
             }
             ConfigError::Unknown { .. } => "`tenure init` writes every option there is into a new file",
-            ConfigError::NoSecret { .. } => "set the variable, or name a file with client_secret_file",
+            ConfigError::NoSecret { .. } => "set the variable, or name a file instead",
             _ => return Failure::new(Kind::Configuration, error),
         };
         Failure::new(Kind::Configuration, error).hint(hint)
@@ -130,8 +130,12 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match &error {
-            StoreError::Denied { .. } => Failure::new(Kind::Failed, error)
-                .hint("check who owns the directory of the archive, and as whom this command runs"),
+            StoreError::Denied { .. } => Failure::new(Kind::Failed, error).hint(
+                "check who owns the directory of the archive, and as whom this command runs; in a storage account, \
+                 credential in [store] and the roles of that identity",
+            ),
+            StoreError::NoContainer { .. } => Failure::new(Kind::Failed, error)
+                .hint("nothing was written; docs/operations.md, \"An archive in Azure\", says how containers are made"),
             _ => Failure::new(Kind::Failed, error),
         }
     }

@@ -5,6 +5,7 @@
 use super::console::Progress;
 use super::failure::{Ended, Failure};
 use super::session::Session;
+use super::storage::Purpose;
 use super::{json, render};
 use crate::index::Index;
 use crate::query::{Archive, QueryError};
@@ -19,7 +20,7 @@ pub enum Command {
 /// Runs the command.
 pub async fn run(command: Command, session: &mut Session<'_>) -> Result<Ended, Failure> {
     let Command::Rebuild = command;
-    let place = session.place().await?;
+    let place = session.place(Purpose::Read).await?;
     let directory = place.config.index_path.clone();
     // An index that another process has open stays.
     match Index::open(&directory) {

@@ -5,10 +5,10 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::failure::{Ended, Failure, Kind};
 use super::session::Session;
+use super::storage::{self, Purpose};
 use super::{json, state};
 use crate::archive::appender::{AppendError, Appender};
 use crate::archive::entry::{Body, VERSION, entry_name};
@@ -16,7 +16,7 @@ use crate::archive::log::leaf_hash;
 use crate::archive::note::Signer;
 use crate::config::{Config, ConfigError, PLACES, TEMPLATE};
 use crate::model;
-use crate::store::{FilesystemStore, Store, StoreError};
+use crate::store::StoreError;
 
 /// Arguments of `tenure init`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ struct Begun {
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     let (config, wrote_config) = configure(&arguments, session)?;
-    let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&config.store_path));
+    let store = storage::open(&config, &session.clock, Purpose::Write)?;
     // Asked first, so that a refusal leaves nothing behind.
     match store.get(&entry_name(0)).await {
         Ok(file) => return Err(AppendError::Initialised { leaf: leaf_hash(&file) }.into()),
@@ -179,7 +179,7 @@ fn print(begun: &Begun, session: &mut Session<'_>) -> Result<(), Failure> {
         format!("{} {}", verb(begun.wrote_config), config.path.display()),
         format!("{} {} (signs what is captured)", verb(begun.made_key), config.key_file.display()),
         format!("{} {} (can replace a lost or stolen signing key)", verb(begun.made_recovery), begun.recovery_file.display()),
-        format!("began the archive of {} in {}", config.tenant.id, config.store_path.display()),
+        format!("began the archive of {} in {}", config.tenant.id, config.store),
         String::new(),
         format!("genesis leaf  {}", paint.bold(genesis)),
         format!("signing key   {}", paint.bold(signer.verifier())),

@@ -30,6 +30,7 @@ mod search;
 mod session;
 mod show;
 mod state;
+pub mod storage;
 mod verify;
 
 pub use console::{Console, Paint, Progress};

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::console::{Console, Paint, Progress};
 use super::failure::{Failure, Kind};
+use super::storage::{self, Purpose};
 use super::{Color, Globals, json, render, state};
 use crate::archive::appender::AppendError;
 use crate::archive::entry::{Entry, entry_name};
@@ -17,7 +18,7 @@ use crate::archive::walker::WalkError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::query::{Archive, Basis, Moment, Notice};
-use crate::store::{FilesystemStore, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// One run of the command line.
 pub struct Session<'a> {
@@ -73,9 +74,9 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// Of kind configuration for another tenant's archive, of kind integrity where entries are gone.
-    pub async fn place(&mut self) -> Result<Place, Failure> {
+    pub async fn place(&mut self, purpose: Purpose) -> Result<Place, Failure> {
         let config = self.config()?;
-        let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&config.store_path));
+        let store = storage::open(&config, &self.clock, purpose)?;
         check_tenant(&*store, &config).await?;
         check_remembered(&*store, &config.state_path).await?;
         Ok(Place { config, store })
@@ -87,7 +88,7 @@ impl<'a> Session<'a> {
     /// As [`Session::place`], and what the index says.
     pub async fn archive(&mut self, known_at: Option<&str>) -> Result<Archive, Failure> {
         let known_at = known_at.map(parse_number).transpose()?;
-        let place = self.place().await?;
+        let place = self.place(Purpose::Read).await?;
         let progress = Progress::new(&self.console, "reading the log");
         let mut notices = Vec::new();
         let opened = Archive::open(
@@ -211,8 +212,7 @@ pub(super) async fn check_tenant(store: &dyn Store, config: &Config) -> Result<(
     }
     let text = format!(
         "the archive at {} is that of tenant {tenant}, the configuration is for {}",
-        config.store_path.display(),
-        config.tenant.id
+        config.store, config.tenant.id
     );
     Err(Failure::new(Kind::Configuration, text)
         .hint(format!("set path in [store], or id in [tenant], in {}", config.path.display())))

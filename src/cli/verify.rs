@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::console::Progress;
 use super::failure::{Ended, Failure, Kind};
 use super::session::{Session, check_tenant};
+use super::storage::{self, Purpose};
 use super::{json, render, state};
 use crate::archive::entry::{Entry, entry_name};
 use crate::archive::note::{SignedCheckpoint, Verifier};
@@ -50,7 +51,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         Some(directory) => Arc::new(FilesystemStore::new(directory)),
         None => {
             let config = session.config()?;
-            let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&config.store_path));
+            let store = storage::open(&config, &session.clock, Purpose::Read)?;
             check_tenant(&*store, &config).await?;
             options.remembered = state::remembered_head(&config.state_path)?;
             store

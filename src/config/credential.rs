@@ -72,18 +72,14 @@ impl std::fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// What `credential` may need of `variables`.
-    pub fn of(credential: &Credential, variables: &[(String, String)]) -> Surroundings {
-        let secret = match credential {
-            Credential::ClientSecret { secret: SecretPlace::Variable(name), .. } => Some(name.as_str()),
-            _ => None,
-        };
-        let wanted = |name: &str| Some(name) == secret || PLATFORM.contains(&name);
+    /// What credentials may need of `variables`, those called `secrets` among them.
+    pub fn of(secrets: &[Option<&str>], variables: &[(String, String)]) -> Surroundings {
+        let wanted = |name: &str| secrets.contains(&Some(name)) || PLATFORM.contains(&name);
         let found = variables.iter().filter(|(name, value)| wanted(name) && !value.trim().is_empty());
         Surroundings(found.map(|(name, value)| (name.clone(), SecretString::from(value.trim()))).collect())
     }
 
-    fn get(&self, name: &str) -> Option<SecretString> {
+    pub fn get(&self, name: &str) -> Option<SecretString> {
         self.0.get(name).cloned()
     }
 
@@ -93,29 +89,62 @@ impl Surroundings {
     }
 }
 
+/// What the options of a credential are called, in the section where it stands.
+pub(super) struct Names {
+    pub client_id: &'static str,
+    pub client_secret_file: &'static str,
+    pub client_secret_env: &'static str,
+    pub certificate_file: &'static str,
+    pub certificate_key_file: &'static str,
+    pub assertion_file: &'static str,
+    pub identity_url: &'static str,
+}
+
+/// The options of `[credential]`.
+const NAMES: Names = Names {
+    client_id: "credential.client_id",
+    client_secret_file: "credential.client_secret_file",
+    client_secret_env: "credential.client_secret_env",
+    certificate_file: "credential.certificate_file",
+    certificate_key_file: "credential.certificate_key_file",
+    assertion_file: "credential.assertion_file",
+    identity_url: "credential.identity_url",
+};
+
 impl Credential {
     /// Reads `[credential]`. Options of another kind than the one given don't count.
     pub(super) fn read(settings: &Settings) -> Result<Credential, ConfigError> {
         let kinds = ["client_secret", "client_certificate", "workload_identity", "managed_identity"];
         settings.one_of("credential.kind", &kinds, &[], "")?;
+        Credential::of_kind(settings, &settings.text("credential.kind"), &NAMES)
+    }
+
+    /// Reads a credential of `kind` from options called `names`.
+    pub(super) fn of_kind(settings: &Settings, kind: &str, names: &Names) -> Result<Credential, ConfigError> {
         let given = |name: &str| settings.given(name).map(|_| settings.path(name));
-        let kind = settings.text("credential.kind");
         if kind == "managed_identity" {
-            let (client_id, url) = (settings.given("credential.client_id"), settings.given("credential.identity_url"));
+            let (client_id, url) = (settings.given(names.client_id), settings.given(names.identity_url));
             return Ok(Credential::ManagedIdentity { client_id, url });
         }
-        let client_id = settings.required("credential.client_id", "the application (client) id")?;
-        match kind.as_str() {
+        let client_id = settings.required(names.client_id, "the application (client) id")?;
+        match kind {
             "client_certificate" => {
-                let name = "credential.certificate_file";
-                settings.required(name, "the PEM file with the certificate")?;
-                let (certificate, key) = (settings.path(name), given("credential.certificate_key_file"));
+                settings.required(names.certificate_file, "the PEM file with the certificate")?;
+                let (certificate, key) = (settings.path(names.certificate_file), given(names.certificate_key_file));
                 Ok(Credential::ClientCertificate { client_id, certificate, key })
             }
             "workload_identity" => {
-                Ok(Credential::WorkloadIdentity { client_id, assertion: given("credential.assertion_file") })
+                Ok(Credential::WorkloadIdentity { client_id, assertion: given(names.assertion_file) })
             }
-            _ => Ok(Credential::ClientSecret { client_id, secret: read_secret(settings)? }),
+            _ => Ok(Credential::ClientSecret { client_id, secret: read_secret(settings, names)? }),
+        }
+    }
+
+    /// The variable that holds the secret, if one does.
+    pub(super) fn variable(&self) -> Option<&str> {
+        match self {
+            Credential::ClientSecret { secret: SecretPlace::Variable(name), .. } => Some(name),
+            _ => None,
         }
     }
 
@@ -162,8 +191,8 @@ impl Credential {
     }
 }
 
-fn read_secret(settings: &Settings) -> Result<SecretPlace, ConfigError> {
-    let (file, variable) = ("credential.client_secret_file", "credential.client_secret_env");
+fn read_secret(settings: &Settings, names: &Names) -> Result<SecretPlace, ConfigError> {
+    let (file, variable) = (names.client_secret_file, names.client_secret_env);
     match (settings.given(file), settings.given(variable)) {
         (Some(_), Some(_)) => {
             let place = settings.place(variable);
@@ -173,7 +202,7 @@ fn read_secret(settings: &Settings) -> Result<SecretPlace, ConfigError> {
         (Some(_), None) => Ok(SecretPlace::File(settings.path(file))),
         (None, None) => Err(ConfigError::Missing {
             path: settings.file().to_owned(),
-            name: "credential.client_secret_file",
+            name: file,
             what: "the file that holds the client secret (or client_secret_env, the variable that does)",
         }),
     }

@@ -34,9 +34,9 @@ impl Settings {
     pub fn read(path: &Path, text: &str, variables: &[(String, String)]) -> Result<Settings, ConfigError> {
         let mut settings = Settings { path: path.to_owned(), given: BTreeMap::new() };
         settings.read_file(text)?;
-        let secret = settings.given("credential.client_secret_env");
+        let secrets = SECRET_VARIABLES.map(|option| settings.given(option));
         for (name, value) in variables {
-            if Some(name) != secret.as_ref() {
+            if !secrets.contains(&Some(name.clone())) {
                 settings.read_variable(name, value)?;
             }
         }
@@ -190,9 +190,16 @@ impl Settings {
     }
 }
 
+/// Options that name a variable which holds a secret, and no option.
+const SECRET_VARIABLES: [&str; 3] = ["credential.client_secret_env", "store.client_secret_env", "store.sas_env"];
+
 /// Options of which one makes the other void.
-const EXCLUSIVE: [(&str, &str); 2] =
-    [("credential.client_secret_file", "credential.client_secret_env"), ("retention.preset", "retention.years")];
+const EXCLUSIVE: [(&str, &str); 4] = [
+    ("credential.client_secret_file", "credential.client_secret_env"),
+    ("store.client_secret_file", "store.client_secret_env"),
+    ("store.sas_file", "store.sas_env"),
+    ("retention.preset", "retention.years"),
+];
 
 fn known(section: &str, name: &str, place: &str) -> Result<&'static Opt, ConfigError> {
     if let Some(option) = OPTIONS.iter().find(|option| option.section == section && option.name == name) {

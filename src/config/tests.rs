@@ -54,9 +54,9 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
             assert_eq!(value.trim_matches('"'), default, "{section}.{name}");
         }
         if comment {
-            let excluded = match name.as_str() {
-                "client_secret_env" => "client_secret_file",
-                "years" => "preset",
+            let excluded = match (section.as_str(), name.as_str()) {
+                ("credential", "client_secret_env") => "client_secret_file",
+                ("retention", "years") => "preset",
                 _ => "nothing",
             };
             let lines = TEMPLATE.lines().filter(|line| !line.starts_with(excluded));
@@ -68,7 +68,7 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
     let (template, least) = (parse(TEMPLATE, &[]).unwrap(), parse(LEAST, &[]).unwrap());
     assert_eq!(template.limits, least.limits);
     assert_eq!(template.limits, graph::Limits::default());
-    assert_eq!((template.store_path, template.listen), (least.store_path, least.listen));
+    assert_eq!((template.store, template.listen), (least.store, least.listen));
     assert_eq!((template.schedule, template.retention_years), (least.schedule, least.retention_years));
     assert_eq!(template.capture.off, Vec::<String>::new());
 }
@@ -76,7 +76,7 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
 #[test]
 fn paths_are_relative_to_the_file_and_variables_override() {
     let config = parse(LEAST, &[("TENURE_STORE__PATH", "other"), ("TENURE_LOG", "debug")]).unwrap();
-    assert_eq!(config.store_path, Path::new("/srv/tenure/other"));
+    assert_eq!(config.store, Storage::Filesystem("/srv/tenure/other".into()));
     assert_eq!(config.index_path, Path::new("/srv/tenure/index"));
     let config = parse(LEAST, &[("TENURE_COLLECTIONS__SERVICEPRINCIPAL", "false"), ("TENURE_STATE__PATH", "/x")]);
     let config = config.unwrap();
@@ -109,8 +109,17 @@ fn what_is_wrong_is_named_with_its_line_and_the_nearest_option() {
     check("[web]\nzzz = 1\n", "7: zzz in [web] is no option");
     check("[limits]\ntries = \"8\"\n", "7: limits.tries is a string, expected a whole number");
     check("[limits]\ntries = 0\n", "7: limits.tries is \"0\", expected a number from 1 to 100");
-    check("[store]\nkind = \"azure\"\n", "7: store.kind = \"azure\" isn't built yet; \"filesystem\" is");
-    check("[store]\nkind = \"ftp\"\n", "7: store.kind is \"ftp\", expected one of filesystem");
+    check("[store]\nkind = \"ftp\"\n", "7: store.kind is \"ftp\", expected one of filesystem, azure");
+    check("[store]\nacount_url = \"x\"\n", "7: acount_url in [store] is no option; did you mean account_url?");
+    let azure = "[store]\nkind = \"azure\"\naccount_url = \"https://a\"\n";
+    check(
+        &format!("{azure}credential = \"saas\"\n"),
+        "9: store.credential is \"saas\", expected one of same, client_secret, client_certificate, workload_identity, managed_identity, sas, azure_cli",
+    );
+    check(
+        &format!("{azure}credential = \"sas\"\nsas_file = \"a\"\nsas_env = \"B\"\n"),
+        "11: sas_file and sas_env are both given, only one of them can count",
+    );
     check(
         "client_secret_env = \"X\"\n",
         "6: client_secret_file and client_secret_env are both given, only one of them can count",
@@ -194,4 +203,41 @@ fn what_a_kind_of_credential_lacks_is_named() {
     assert!(missing("kind = \"client_certificate\"\nclient_id = \"a\"\n").contains("certificate_file is missing"));
     assert!(missing("kind = \"workload_identity\"\n").contains("client_id is missing"));
     assert!(missing("client_id = \"a\"\n").contains("client_secret_file is missing"));
+}
+
+#[test]
+fn an_archive_in_a_storage_account_is_read_with_places_instead_of_secrets() {
+    let account = |more: &str, variables: &[(&str, &str)]| {
+        let text = format!("{LEAST}[store]\nkind = \"azure\"\naccount_url = \"https://a\"\n{more}");
+        let config = parse(&text, variables).unwrap();
+        let Storage::Azure(account) = config.store.clone() else { panic!() };
+        (config, account)
+    };
+    let (config, same) = account("", &[]);
+    let AzureAccess::Identity { tenant, credential } = &same.access else { panic!() };
+    assert_eq!((tenant.as_str(), credential), ("contoso.com", &config.credential));
+    assert_eq!((same.prefix.as_str(), same.management_url.as_str()), ("", "https://management.azure.com"));
+    assert_eq!(config.store.to_string(), "https://a");
+
+    let other = "prefix = \"c\"\ntenant = \"b.example\"\ncredential = \"client_secret\"\nclient_id = \"x\"\n\
+                 client_secret_env = \"TENURE_STORE_SECRET\"\n";
+    let (config, other) = account(other, &[("TENURE_STORE_SECRET", "s3cret")]);
+    assert_eq!(config.store.to_string(), "https://a (c-*)");
+    let AzureAccess::Identity { tenant, credential } = &other.access else { panic!() };
+    let options = config.storage_identity(tenant, credential).unwrap();
+    assert_eq!(options.tenant, "b.example");
+    let graph::Credential::ClientSecret { secret, client_id } = &options.credential else { panic!() };
+    assert_eq!((secret.expose_secret(), client_id.as_str()), ("s3cret", "x"));
+    assert!(!format!("{config:?} {options:?}").contains("s3cret"));
+
+    let (config, signed) = account("credential = \"sas\"\nsas_env = \"SAS\"\n", &[("SAS", "sig=1")]);
+    assert_eq!(signed.access, AzureAccess::Signature(SecretPlace::Variable("SAS".into())));
+    assert_eq!(config.secret("SAS").unwrap().expose_secret(), "sig=1");
+    assert!(!format!("{config:?}").contains("sig=1"));
+    assert_eq!(account("credential = \"azure_cli\"\n", &[]).1.access, AzureAccess::AzureCli);
+    let missing = |more: &str| message(&format!("{LEAST}[store]\nkind = \"azure\"\n{more}"), &[]);
+    assert!(missing("").contains("store.account_url is missing"));
+    assert!(missing("account_url = \"a\"\ncredential = \"sas\"\n").contains("store.sas_file is missing"));
+    let secret = missing("account_url = \"a\"\ncredential = \"client_secret\"\nclient_id = \"x\"\n");
+    assert!(secret.contains("store.client_secret_file is missing"));
 }

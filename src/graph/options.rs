@@ -45,6 +45,15 @@ impl Cloud {
         }
     }
 
+    /// Where Azure's resource manager is.
+    pub fn management_url(self) -> &'static str {
+        match self {
+            Cloud::Global => "https://management.azure.com",
+            Cloud::UsGov | Cloud::UsDod => "https://management.usgovcloudapi.net",
+            Cloud::China => "https://management.chinacloudapi.cn",
+        }
+    }
+
     /// Where tokens come from.
     pub fn login_url(self) -> &'static str {
         match self {

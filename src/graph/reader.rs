@@ -229,7 +229,7 @@ impl Reader {
     }
 }
 
-fn checked(limits: Limits) -> Result<Limits, Error> {
+pub(super) fn checked(limits: Limits) -> Result<Limits, Error> {
     let wrong = |option, reason| Err(Error::Options { option, reason });
     if limits.page_bytes == 0 || limits.page_bytes > MAX_PAGE_BYTES {
         return wrong("limits.page_bytes", "expected 1 to 67108864");
@@ -246,7 +246,7 @@ fn checked(limits: Limits) -> Result<Limits, Error> {
     Ok(limits)
 }
 
-fn http_client(limits: &Limits, graph: &Url, login: &Url) -> Result<reqwest::Client, Error> {
+pub(super) fn http_client(limits: &Limits, graph: &Url, login: &Url) -> Result<reqwest::Client, Error> {
     // Whoever came first has installed one already; all of ours are the same.
     rustls::crypto::ring::default_provider().install_default().ok();
     let same_origin = redirect::Policy::custom(|attempt| {
@@ -270,7 +270,7 @@ fn http_client(limits: &Limits, graph: &Url, login: &Url) -> Result<reqwest::Cli
 }
 
 /// The client that asks for the tokens of a managed identity: nearby, by no proxy, and by no redirect.
-fn local_client(limits: &Limits) -> Result<reqwest::Client, Error> {
+pub(super) fn local_client(limits: &Limits) -> Result<reqwest::Client, Error> {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("tenure/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())

@@ -49,7 +49,7 @@ pub struct SignIn {
     clock: Arc<dyn Clock>,
     /// The login service's token endpoint.
     endpoint: Url,
-    /// Graph, which the token is for: its origin.
+    /// What the token is for, usually Graph: its origin.
     resource: String,
     credential: Credential,
     /// By how many seconds the login service's clock is ahead of ours, as last seen.
@@ -66,20 +66,20 @@ struct Answer {
 }
 
 impl SignIn {
-    /// Tokens for the Graph at `graph`, from the login service at `login` where the credential needs one.
+    /// Tokens for `resource`, usually Graph, from the login service at `login` where the credential needs one.
     ///
     /// # Errors
     /// [`Error::Options`] for addresses that can't be used.
     pub fn new(
         http: reqwest::Client,
         clock: Arc<dyn Clock>,
-        (graph, login, tenant): (&Url, &Url, &str),
+        (resource, login, tenant): (&Url, &Url, &str),
         credential: Credential,
     ) -> Result<SignIn, Error> {
         let endpoint = joined(login, &format!("/{tenant}/oauth2/v2.0/token"))
             .ok_or(Error::Options { option: "login_url", reason: "no address can be made from it" })?;
         // A token is for one Graph, named by its host (learn, graph/deployments); a configured one is that Graph.
-        let resource = graph.as_str().trim_end_matches('/').to_owned();
+        let resource = resource.as_str().trim_end_matches('/').to_owned();
         let sign_in = SignIn { http, clock, endpoint, resource, credential, ahead: AtomicI64::new(0) };
         match &sign_in.credential {
             Credential::ManagedIdentity { client_id, host } => drop(sign_in.local_address(host, client_id.as_deref())?),

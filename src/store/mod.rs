@@ -11,10 +11,12 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 
+pub mod azure;
 mod faulty;
 mod filesystem;
 mod memory;
 
+pub use azure::AzureStore;
 pub use faulty::{Fault, FaultyStore};
 pub use filesystem::FilesystemStore;
 pub use memory::MemoryStore;
@@ -96,6 +98,17 @@ pub enum StoreError {
         name: String,
         /// What the operating system or the service said.
         source: std::io::Error,
+    },
+    /// The container where the blob belongs isn't there. It has to be made, with its policy, before anything is written.
+    #[error(
+        "the container {container}, where {name} belongs, does not exist in the storage account: the deployment has to \
+         make it and lock its immutability policy, the service can't and mustn't"
+    )]
+    NoContainer {
+        /// The blob.
+        name: String,
+        /// The container, by its whole name.
+        container: String,
     },
     /// Not a name that this store takes.
     #[error("{name:?} is no name for a blob")]

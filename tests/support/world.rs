@@ -316,6 +316,15 @@ pub fn row(body: &Body, collection: &str, relation: Option<&str>) -> tenure::arc
     rows.find(|row| row.c == collection && row.r.as_deref() == relation).expect("a row of it").clone()
 }
 
+/// Everything that a store holds.
+pub async fn blobs(store: &dyn Store) -> BTreeMap<String, Vec<u8>> {
+    let mut blobs = BTreeMap::new();
+    for listed in store.list("", "").await.unwrap() {
+        blobs.insert(listed.name.clone(), store.get(&listed.name).await.unwrap());
+    }
+    blobs
+}
+
 /// The head that a machine remembers after having read `store` to its end.
 pub async fn head_of(store: &dyn Store) -> RememberedHead {
     let (walker, _) = tenure::archive::appender::follow(store, None).await.unwrap();
