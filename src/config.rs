@@ -18,12 +18,14 @@ mod credential;
 mod cron;
 mod options;
 mod read;
+mod service;
 mod storage;
 
 use credential::Surroundings;
 pub use credential::{Credential, SecretPlace};
 pub use options::{Kind, OPTIONS, Opt};
 use read::Settings;
+pub use service::{Receiver, Schedule, Service};
 pub use storage::{AzureAccess, AzureAccount, Storage};
 
 /// The text of a configuration with every option explained.
@@ -142,17 +144,6 @@ pub struct Tenant {
     pub login_url: Option<String>,
 }
 
-/// When the service captures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// Crontab line of captures.
-    pub capture: String,
-    /// Crontab line of reconciliations.
-    pub reconcile: String,
-    /// The time zone of both, by IANA name.
-    pub time_zone: String,
-}
-
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -174,6 +165,8 @@ pub struct Config {
     pub key_file: PathBuf,
     /// When the service captures.
     pub schedule: Schedule,
+    /// What else the service is told.
+    pub service: Service,
     /// Years that history is kept.
     pub retention_years: u64,
     /// Where the web page and the API listen.
@@ -218,17 +211,19 @@ impl Config {
         let (tenant, limits) = (read_tenant(&settings)?, read_limits(&settings)?);
         let credential = Credential::read(&settings)?;
         let store = Storage::read(&settings, &tenant.id, tenant.cloud, &credential)?;
+        let service = Service::read(&settings)?;
         Ok(Config {
             path: path.to_owned(),
             tenant,
-            surroundings: Surroundings::of(&[credential.variable(), store.variable()], variables),
+            surroundings: Surroundings::of(&[credential.variable(), store.variable(), service.variable()], variables),
             client_id: settings.text("credential.client_id"),
             credential,
             store,
             index_path: settings.path("index.path"),
             state_path: settings.path("state.path"),
             key_file: settings.path("signing.key_file"),
-            schedule: read_schedule(&settings)?,
+            schedule: Schedule::read(&settings)?,
+            service,
             retention_years: read_retention(&settings)?,
             listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
             capture: read_capture(&settings)?,
@@ -306,23 +301,6 @@ fn read_tenant(settings: &Settings) -> Result<Tenant, ConfigError> {
         }
     }
     Ok(Tenant { id: id.to_ascii_lowercase(), cloud, graph_url, login_url })
-}
-
-fn read_schedule(settings: &Settings) -> Result<Schedule, ConfigError> {
-    for name in ["schedule.capture", "schedule.reconcile"] {
-        if let Err(reason) = cron::check(&settings.text(name)) {
-            return Err(settings.wrong(name, &format!("a crontab line of five fields ({reason})")));
-        }
-    }
-    let time_zone = settings.text("schedule.time_zone");
-    if jiff::tz::TimeZone::get(&time_zone).is_err() {
-        return Err(settings.wrong("schedule.time_zone", "a time zone by its IANA name, as in \"Europe/Vienna\""));
-    }
-    Ok(Schedule {
-        capture: settings.text("schedule.capture"),
-        reconcile: settings.text("schedule.reconcile"),
-        time_zone,
-    })
 }
 
 fn read_retention(settings: &Settings) -> Result<u64, ConfigError> {

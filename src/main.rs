@@ -9,9 +9,7 @@ use tenure::clock::SystemClock;
 
 fn main() -> ExitCode {
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
-    // What nobody can be told in an answer: TENURE_LOG=debug shows more, in the syntax of tracing's filters.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().compact().init();
+    tell_the_log();
     let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
     let (out_is_terminal, err_is_terminal) = (stdout.is_terminal(), stderr.is_terminal());
     let mut out = std::io::BufWriter::new(stdout.lock());
@@ -23,4 +21,19 @@ fn main() -> ExitCode {
     // What could be written was flushed; what is left belongs to a closed pipe.
     let _ = out.flush();
     ExitCode::from(code)
+}
+
+/// What nobody can be told in an answer. `TENURE_LOG=debug` shows more, in the syntax of tracing's filters; the service
+/// tells what it does, others what went wrong. `TENURE_LOG_FORMAT=json` makes each line an object, for collectors.
+fn tell_the_log() {
+    let is_service = std::env::args_os().skip(1).any(|argument| argument == "serve");
+    let default = if is_service { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TENURE_LOG").unwrap_or_else(|_| default.into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_json = std::env::var_os("TENURE_LOG_FORMAT").is_some_and(|format| format == "json");
+    match (is_json, is_service) {
+        (true, _) => log.json().flatten_event(true).init(),
+        (false, true) => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        (false, false) => log.without_time().compact().init(),
+    }
 }

@@ -239,6 +239,32 @@ fn verify() {
     assert_eq!(bench.run(&["verify", "--trust", &"0".repeat(64)]).code, 3);
 }
 
+/// Without a service, beside one that runs, and after one that fell silent.
+#[test]
+fn status() {
+    let bench = Bench::told();
+    let mut text = bench.tell(&["status"]);
+    text += &bench.tell(&["status", "--check", "--json"]);
+    let word = |written: &str| {
+        format!(
+            r#"{{"doing":"waiting","since":"2026-09-01T01:00:03Z","next_slot":"2026-09-01T02:00:00Z","trouble":null,
+            "storage":{{"at":"2026-08-31T12:00:00Z","sound":false,"detail":{{"containers":[
+              {{"container":"contoso-log","verdict":"enforced","reasons":[]}},
+              {{"container":"contoso-2026-08","verdict":"not-enforced","reasons":["no-policy","delete-allowed"]}}],
+              "missing":["contoso-2026-10"]}}}},
+            "verification":{{"every_byte_since":"2026-08-20T00:00:00Z"}},"mirror":{{"in_step_at":null,"entries_behind":7}},
+            "alarms":[{{"kind":"storage-unprotected","severity":"critical","subject":"contoso-2026-08",
+              "since":"2026-08-31T12:00:00Z","text":"no-policy, delete-allowed"}}],"written":"{written}"}}"#
+        )
+    };
+    std::fs::create_dir_all(bench.path("state")).unwrap();
+    std::fs::write(bench.path("state/status.json"), word("2026-09-01T01:25:00Z")).unwrap();
+    text += &bench.tell(&["status"]);
+    std::fs::write(bench.path("state/status.json"), word("2026-08-31T20:00:00Z")).unwrap();
+    text += &bench.tell(&["status"]);
+    insta::assert_snapshot!(text);
+}
+
 #[test]
 fn names_and_times_that_cannot_be_followed() {
     let bench = Bench::told();

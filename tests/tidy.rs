@@ -19,7 +19,9 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("capture", &["archive", "canonical", "clock", "collect", "graph", "hash", "index", "model", "store"]),
     ("diff", &["canonical", "hash", "model"]),
     ("query", &["archive", "canonical", "diff", "hash", "index", "model", "store"]),
-    ("config", &["capture", "graph", "model"]),
+    ("daemon", &["archive", "capture", "clock", "collect", "hash", "store"]),
+    ("web", &["clock", "daemon"]),
+    ("config", &["capture", "daemon", "graph", "model"]),
 ];
 
 fn root() -> PathBuf {

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 
 use super::merge::Merged;
 use super::progress::{Progress, Update};
 use super::section::Section;
-use super::{CaptureError, Committed, base};
+use super::{CaptureError, Committed, Spent, base};
 use crate::archive::appender::Appender;
 use crate::archive::entry::{Base, Body, Coverage, Delta, Entry, PackRef, StateSummary, Status, entry_name};
 use crate::archive::pack::{Kind, PackWriter, Part, Place};
@@ -20,6 +21,7 @@ use crate::clock::Clock;
 use crate::graph::Receipt;
 use crate::index::{IndexError, View};
 use crate::model;
+use crate::store::{Store, StoreError};
 
 /// When, as the entry says it.
 pub(super) struct Times {
@@ -31,6 +33,24 @@ pub(super) struct Times {
 /// The month in which an instant lies, as containers are named.
 fn month(at: Timestamp) -> String {
     jiff::fmt::strtime::format("%Y-%m", at).expect("a timestamp has a year and a month")
+}
+
+/// The container in which a segment is opened at `at`: that of its month, or, where nobody made that one, the newest before
+/// it that is there, the present one at the latest.
+async fn container(store: &dyn Store, at: Timestamp, present: Option<&str>) -> Result<String, StoreError> {
+    let mut date = at.to_zoned(TimeZone::UTC).date().first_of_month();
+    let wanted = month(at);
+    loop {
+        let name = jiff::fmt::strtime::format("%Y-%m", date).expect("a date has a year and a month");
+        // Without an older one there is nowhere to go, and the first write says what is missing.
+        if present.is_none_or(|present| name.as_str() <= present) {
+            return Ok(present.unwrap_or(&wanted).to_owned());
+        }
+        if store.is_provisioned(&name).await? {
+            return Ok(name);
+        }
+        date = date.saturating_sub(1.month());
+    }
 }
 
 /// Whether a capture at `at` opens a segment.
@@ -74,7 +94,7 @@ pub(super) async fn commit(
         body.segment = Some(body.seq);
     }
     if next_month {
-        body.container = Some(month(at));
+        body.container = Some(container(&**lines.store(), at, body.container.as_deref()).await?);
     }
     let place = Place {
         container: body.container.clone().expect("set when the first segment was opened"),
@@ -138,7 +158,7 @@ pub(super) async fn commit(
         *complete = complete.map(|_| body.seq);
         *whole = whole.map(|_| body.seq);
     }
-    Ok((Committed { body, leaf, troubles: merged.troubles }, update))
+    Ok((Committed { body, leaf, troubles: merged.troubles, spent: Spent::default() }, update))
 }
 
 /// The properties that were asked for are said where they are others than before, and in the first row of a segment: a

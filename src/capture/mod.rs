@@ -15,7 +15,7 @@ use crate::archive::entry::{Body, Coverage, MAX_SKEW_MS};
 use crate::archive::note::Signer;
 use crate::archive::reader::{LineReader, ReadError};
 use crate::archive::walker::WalkError;
-use crate::clock::Clock;
+use crate::clock::{Clock, format_millis};
 use crate::graph;
 use crate::hash::Hash;
 use crate::index::{Index, IndexError};
@@ -25,6 +25,7 @@ mod base;
 mod cadence;
 mod commit;
 mod gather;
+mod head;
 mod merge;
 mod object;
 mod progress;
@@ -33,10 +34,13 @@ mod rows;
 mod section;
 mod seen;
 mod spool;
+mod stop;
 mod sweep;
 mod turns;
 
+pub use head::{HeadError, remember_head, remembered_head};
 pub use progress::{Progress, ProgressError};
+pub use stop::{Stop, Stopper};
 
 /// What keeps a capture from being committed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,9 @@ pub enum CaptureError {
         /// The slot.
         slot: Timestamp,
     },
+    /// It was asked to stop before it began to commit.
+    #[error("the capture was stopped before anything of it was committed")]
+    Stopped,
     /// Other writers kept winning.
     #[error("other writers committed first {tries} times in a row")]
     Contended {
@@ -129,6 +136,12 @@ pub struct Request {
     pub reconcile: bool,
     /// Commit removals that the gate would hold back.
     pub accept_removals: bool,
+    /// Captures only while no capture stands for this instant or a later one: of several that make up for a gap one is enough.
+    pub unless_at: Option<Timestamp>,
+    /// Reads nothing more from this instant on, where that comes before [`Options::time_limit`] is over.
+    pub until: Option<Timestamp>,
+    /// Breaks it off, unless it has begun to commit.
+    pub stop: Stop,
 }
 
 /// How captures of this archive are done.
@@ -185,6 +198,19 @@ pub struct Committed {
     pub leaf: Hash,
     /// What ended reads that didn't end well, by collection: for hints, never archived.
     pub troubles: Vec<(String, String)>,
+    /// What reading cost.
+    pub spent: Spent,
+}
+
+/// What reading for a capture cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Requests, retries and parts of batches included.
+    pub requests: u64,
+    /// Resource units that the service charged.
+    pub units: u64,
+    /// Requests that the service turned away for being too many.
+    pub throttled: u64,
 }
 
 impl Committed {
@@ -264,6 +290,67 @@ impl Capturer {
         &self.appender
     }
 
+    /// Goes to the head of the log, which others may have moved, and brings the index there.
+    ///
+    /// # Errors
+    /// [`CaptureError`].
+    pub async fn catch_up(&mut self) -> Result<(), CaptureError> {
+        self.appender.catch_up().await?;
+        Ok(catch_up(&self.index, self.lines.store()).await?)
+    }
+
+    /// The greatest slot that was filled or declared a gap.
+    pub fn last_slot(&self) -> Option<Timestamp> {
+        self.appender.walker().last().last_slot
+    }
+
+    /// The instant for which the last capture stands.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn last_capture(&self) -> Result<Option<Timestamp>, CaptureError> {
+        Ok(self.index.view()?.last_capture()?.map(|capture| capture.time))
+    }
+
+    /// How far the service's clock is from ours, in milliseconds, positive where ours is behind; asks it for something
+    /// small.
+    ///
+    /// # Errors
+    /// [`CaptureError::Graph`] where it can't be reached.
+    pub async fn skew_ms(&self, until: Timestamp) -> Result<i64, CaptureError> {
+        let reader = self.reader.until(until).metered();
+        match reader.get(&graph::Request::new("/v1.0/organization?$select=id")).await {
+            // An answer is an answer: what it refuses is for the capture to find out.
+            Ok(_) | Err(graph::Error::Forbidden { .. } | graph::Error::Unauthorized { .. }) => {
+                Ok(reader.meter().skew_ms())
+            }
+            Err(error) => Err(CaptureError::Graph(error)),
+        }
+    }
+
+    /// Commits that nobody captured in the slots from `first` to `last`, and why: a word of `docs/format.md`. Both must
+    /// be later than every slot so far.
+    ///
+    /// # Errors
+    /// [`CaptureError::SlotTaken`] where another writer has filled or declared one of them; [`CaptureError`].
+    pub async fn declare_gap(&mut self, first: Timestamp, last: Timestamp, code: &str) -> Result<Body, CaptureError> {
+        self.catch_up().await?;
+        let last_slot = self.appender.walker().last().last_slot;
+        if last_slot.is_some_and(|taken| taken >= first) || first > last {
+            return Err(CaptureError::SlotTaken { slot: first });
+        }
+        let mut body = self.appender.draft("gap", self.clock.now())?;
+        body.slots = Some(vec![format_millis(first), format_millis(last)]);
+        (body.last_slot, body.code) = (Some(last), Some(code.to_owned()));
+        match self.appender.commit(&body).await {
+            Ok(_) => {}
+            Err(AppendError::LostRace { .. }) => return Err(CaptureError::SlotTaken { slot: first }),
+            Err(error) => return Err(error.into()),
+        }
+        self.catch_up().await?;
+        Ok(body)
+    }
+
     /// Replaces the client, when credentials change.
     pub fn set_reader(&mut self, reader: graph::Reader) {
         self.reader = reader;
@@ -284,6 +371,11 @@ impl Capturer {
             {
                 return Err(CaptureError::SlotTaken { slot });
             }
+            if let Some(slot) = request.unless_at
+                && self.last_capture()?.is_some_and(|last| last >= slot)
+            {
+                return Err(CaptureError::SlotTaken { slot });
+            }
             match self.attempt(request).await {
                 Err(CaptureError::Append(AppendError::LostRace { seq })) => {
                     tracing::info!(seq, "another writer was first; reading again");
@@ -297,20 +389,31 @@ impl Capturer {
     async fn attempt(&mut self, request: &Request) -> Result<Committed, CaptureError> {
         let t0 = self.clock.now();
         let deadline = t0.saturating_add(self.options.time_limit).unwrap_or(Timestamp::MAX);
+        let deadline = request.until.map_or(deadline, |until| until.min(deadline));
         let reader = self.reader.until(deadline).metered();
-        reader.check_token().await.map_err(CaptureError::Graph)?;
         let view = self.index.view()?;
-        let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request, t0).await?;
-        if let Some(error) = gathered.nothing_read() {
-            return Err(CaptureError::Graph(error));
-        }
-        merge::check_tenant(&gathered, &view, &self.lines).await?;
-        let merged = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await?;
+        let reading = async {
+            reader.check_token().await.map_err(CaptureError::Graph)?;
+            let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request, t0).await?;
+            if let Some(error) = gathered.nothing_read() {
+                return Err(CaptureError::Graph(error));
+            }
+            merge::check_tenant(&gathered, &view, &self.lines).await?;
+            merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await
+        };
+        // Up to here nothing is written, so that it can be broken off anywhere; from here on it is seen through.
+        let merged = tokio::select! {
+            biased;
+            () = request.stop.requested() => return Err(CaptureError::Stopped),
+            merged = reading => merged?,
+        };
         let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
         let committed =
             commit::commit(&mut self.appender, &view, &self.lines, &self.progress, &*self.clock, merged, times).await?;
         drop(view);
         let (mut committed, update) = committed;
+        let meter = reader.meter();
+        committed.spent = Spent { requests: meter.requests(), units: meter.units(), throttled: meter.throttled() };
         alarm(&committed.body);
         // Committed. What fails from here on costs the next run some work and must not look like a failed capture.
         if let Err(error) = self.progress.write(committed.body.seq, &update) {

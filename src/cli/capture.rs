@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         move |collection, seen| spinner.tell(collection, seen)
     });
     let Arguments { reconcile, accept_removals } = arguments;
-    let request = Request { watch, slot: None, reconcile, accept_removals };
+    let request = Request { watch, reconcile, accept_removals, ..Request::default() };
     let committed = capturer.capture(&request).await;
     spinner.clear();
     let committed = committed?;
@@ -80,7 +80,8 @@ pub(super) async fn open(
     Ok(capturer.await?)
 }
 
-fn signing_key(path: &Path) -> Result<Signer, Failure> {
+/// The key that signs what is captured.
+pub(super) fn signing_key(path: &Path) -> Result<Signer, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let text = format!("the signing key {} cannot be read: {error}", path.display());
         Failure::new(Kind::Configuration, text).hint("`tenure init` made it; key_file in [signing] says where it is")
@@ -123,7 +124,9 @@ impl From<CaptureError> for Failure {
                 .hint("check [tenant] and [credential]; another tenant needs an archive of its own"),
             CaptureError::Temporary(error) => Failure::new(Kind::Failed, CaptureError::Temporary(error))
                 .hint("free space in the temporary directory (TMPDIR) and run it again; nothing was committed"),
-            CaptureError::SlotTaken { .. } | CaptureError::Progress(_) => Failure::new(Kind::Failed, error),
+            CaptureError::SlotTaken { .. } | CaptureError::Stopped | CaptureError::Progress(_) => {
+                Failure::new(Kind::Failed, error)
+            }
             CaptureError::Contended { .. } => {
                 Failure::new(Kind::Failed, error).hint("another writer is capturing this tenant; it does the work")
             }

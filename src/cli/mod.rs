@@ -27,9 +27,11 @@ mod init;
 mod json;
 mod render;
 mod search;
+mod serve;
 mod session;
 mod show;
 mod state;
+mod status;
 pub mod storage;
 mod verify;
 
@@ -86,6 +88,10 @@ enum Command {
     Init(init::Arguments),
     /// Capture the tenant once, now
     Capture(capture::Arguments),
+    /// Run the service: capture on schedule, look after the archive, raise alarms
+    Serve(serve::Arguments),
+    /// Tell how the service and the storage are doing
+    Status(status::Arguments),
     /// List what was captured, with coverage and gaps
     Captures(captures::Arguments),
     /// Tell since when each collection, relation and property has been captured, and where there are holes
@@ -138,6 +144,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Demo(arguments) => demo::run(arguments, session).await,
         Command::Capture(arguments) => capture::run(arguments, session).await,
         Command::Init(arguments) => init::run(arguments, session).await,
+        Command::Serve(arguments) => serve::run(arguments, session).await,
+        Command::Status(arguments) => status::run(arguments, session).await,
         Command::Captures(arguments) => captures::run(arguments, session).await,
         Command::Coverage(arguments) => coverage::run(arguments, session).await,
         Command::Doctor(arguments) => doctor::run(arguments, session).await,

@@ -191,13 +191,15 @@ impl Settings {
 }
 
 /// Options that name a variable which holds a secret, and no option.
-const SECRET_VARIABLES: [&str; 3] = ["credential.client_secret_env", "store.client_secret_env", "store.sas_env"];
+const SECRET_VARIABLES: [&str; 4] =
+    ["credential.client_secret_env", "store.client_secret_env", "store.sas_env", "alarms.webhook_secret_env"];
 
 /// Options of which one makes the other void.
-const EXCLUSIVE: [(&str, &str); 4] = [
+const EXCLUSIVE: [(&str, &str); 5] = [
     ("credential.client_secret_file", "credential.client_secret_env"),
     ("store.client_secret_file", "store.client_secret_env"),
     ("store.sas_file", "store.sas_env"),
+    ("alarms.webhook_secret_file", "alarms.webhook_secret_env"),
     ("retention.preset", "retention.years"),
 ];
 

@@ -288,6 +288,9 @@ impl Reader {
             let estimated = estimate(&part.path);
             response.units = response.charge.units.unwrap_or(if success { estimated } else { 0 });
             self.meter.charged(response.units);
+            if response.status == 429 {
+                self.meter.turned_away();
+            }
             self.shared.budget.learn(now, estimated, response.charge);
             response.body = found.body.as_ref().map(body_bytes).unwrap_or_default();
             if !success {

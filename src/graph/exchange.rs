@@ -205,6 +205,9 @@ impl Reader {
         if envelope.is_none() {
             self.meter.charged(response.units);
         }
+        if response.status == 429 {
+            self.meter.turned_away();
+        }
         if let Some(date) = response.date.as_deref().and_then(parse_date) {
             self.meter.dated(date, sent, shared.clock.now());
         }

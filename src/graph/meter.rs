@@ -13,6 +13,7 @@ pub struct Meter {
     requests: AtomicU64,
     batches: AtomicU64,
     units: AtomicU64,
+    throttled: AtomicU64,
     skew: AtomicI64,
     parent: Option<Arc<Meter>>,
 }
@@ -37,6 +38,11 @@ impl Meter {
     /// Resource units charged, as `x-ms-resource-unit` says; for a part of a batch that doesn't say, an estimate.
     pub fn units(&self) -> u64 {
         self.units.load(Ordering::Relaxed)
+    }
+
+    /// Answers, parts of batches included, that turned a request away for being one too many (429).
+    pub fn throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
     }
 
     /// The largest difference seen between a response's `Date` and our clock that its way here doesn't explain, in
@@ -66,6 +72,12 @@ impl Meter {
     pub(super) fn charged(&self, units: u64) {
         for meter in self.all() {
             meter.units.fetch_add(units, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn turned_away(&self) {
+        for meter in self.all() {
+            meter.throttled.fetch_add(1, Ordering::Relaxed);
         }
     }
 

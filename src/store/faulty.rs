@@ -82,4 +82,8 @@ impl Store for FaultyStore {
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>> {
         Box::pin(self.run(prefix, self.inner.list(prefix, after)))
     }
+
+    fn is_provisioned<'a>(&'a self, root: &'a str) -> Operation<'a, bool> {
+        Box::pin(self.run(root, self.inner.is_provisioned(root)))
+    }
 }

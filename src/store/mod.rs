@@ -58,6 +58,13 @@ pub trait Store: Send + Sync + Debug {
     /// Every blob whose name starts with `prefix` (whole path segments or a part of the last one) and is greater than
     /// `after`, sorted by name.
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>>;
+
+    /// Whether blobs can be created below `root`, the first segment of their names. Where others have to make the roots,
+    /// one may be missing; a store that makes its own always says yes.
+    fn is_provisioned<'a>(&'a self, root: &'a str) -> Operation<'a, bool> {
+        let _ = root;
+        Box::pin(async { Ok(true) })
+    }
 }
 
 /// What a store operation can come to other than success.

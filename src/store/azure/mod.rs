@@ -206,6 +206,20 @@ impl AzureStore {
         Ok(bytes)
     }
 
+    /// Whether the container of `root` is there. One that this identity may not look at counts as there: the first write
+    /// tells.
+    async fn has_container(&self, root: &str) -> Result<bool, StoreError> {
+        let container = self.containers.name(root);
+        match self.service.blob_container_client(&container).get_properties(None).await {
+            Ok(_) => Ok(true),
+            Err(error) => match failure(root, &container, error) {
+                StoreError::NoContainer { .. } | StoreError::NotFound { .. } => Ok(false),
+                StoreError::Denied { .. } => Ok(true),
+                error => Err(error),
+            },
+        }
+    }
+
     async fn list_all(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, StoreError> {
         let (roots, below) = match prefix.split_once('/') {
             Some((root, below)) if is_root(root) => (BTreeSet::from([root.to_owned()]), below),
@@ -277,6 +291,10 @@ impl Store for AzureStore {
 
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>> {
         Box::pin(self.list_all(prefix, after))
+    }
+
+    fn is_provisioned<'a>(&'a self, root: &'a str) -> Operation<'a, bool> {
+        Box::pin(self.has_container(root))
     }
 }
 

@@ -1,0 +1,115 @@
+//! What looks after the archive beside the captures: whether the storage protects it.
+//!
+//! Must never know: how any of it is done; it decides when, and tells what came of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::health::Storage;
+use super::{Kind, Tenant};
+use crate::capture::Stop;
+use crate::clock::Clock;
+use crate::store::azure::guard::{Guard, Report, Verdict};
+
+/// How often the storage's protection is tried.
+const GUARD_EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many months ahead have to be there.
+const MONTHS_AHEAD: u32 = 2;
+
+/// It looks at the clock at least so often.
+const LOOK: SignedDuration = SignedDuration::from_mins(1);
+
+/// What is looked after.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    /// Whoever tries the storage's protection; `None` where the kind of store has none.
+    pub guard: Option<Guard>,
+}
+
+/// Looks after one tenant's archive.
+#[derive(Debug)]
+pub struct Keeper {
+    tenant: Arc<Tenant>,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+    guarded: Option<Timestamp>,
+}
+
+impl Keeper {
+    /// A keeper of `tenant`'s archive.
+    pub fn new(tenant: Arc<Tenant>, tasks: Tasks, clock: Arc<dyn Clock>, stop: Stop) -> Keeper {
+        Keeper { tenant, tasks, clock, stop, guarded: None }
+    }
+
+    /// Looks after it until it is asked to stop.
+    pub async fn run(&mut self) {
+        while !self.stop.is_requested() {
+            let next = self.turn().await;
+            let wait = next.duration_since(self.clock.now()).clamp(SignedDuration::from_secs(1), LOOK);
+            let sleep = self.clock.sleep(wait.try_into().unwrap_or(Duration::from_secs(60)));
+            tokio::select! {
+                () = sleep => {}
+                () = self.stop.requested() => {}
+            }
+        }
+    }
+
+    /// Does what is due. Returns when to look again.
+    pub async fn turn(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        let is_due = |last: Option<Timestamp>, every: SignedDuration| {
+            last.is_none_or(|last| now.duration_since(last) >= every || now < last)
+        };
+        if is_due(self.guarded, GUARD_EVERY) {
+            self.guard(now).await;
+            self.guarded = Some(now);
+        }
+        now.saturating_add(LOOK).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Tries the storage's protection.
+    async fn guard(&mut self, now: Timestamp) {
+        let Some(guard) = &self.tasks.guard else {
+            let detail = serde_json::json!({
+                "kind": "filesystem",
+                "text": "a directory keeps nobody who may write there from changing it; what was changed, verification finds",
+            });
+            self.tenant.update(|health| health.storage = Some(Storage { at: now, is_sound: None, detail }));
+            self.tenant.leave_word();
+            return;
+        };
+        let report = guard.check(now, MONTHS_AHEAD).await;
+        let (unprotected, unchecked) = sort(&report);
+        let text = "make it, with its policy, before its time comes".to_owned();
+        let missing = report.missing.iter().map(|name| (name.clone(), text.clone())).collect();
+        self.tenant.alarm(|book| {
+            book.set_all(Kind::StorageUnprotected, &unprotected, now);
+            book.set_all(Kind::StorageUnchecked, &unchecked, now);
+            book.set_all(Kind::MonthMissing, &missing, now);
+        });
+        let storage = Storage { at: now, is_sound: Some(report.is_sound()), detail: report.to_json() };
+        self.tenant.update(|health| health.storage = Some(storage));
+        self.tenant.leave_word();
+    }
+}
+
+/// Containers that aren't protected, and those of which it isn't known, each with the reasons.
+fn sort(report: &Report) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let (mut unprotected, mut unchecked) = (BTreeMap::new(), BTreeMap::new());
+    for one in &report.containers {
+        let weak = |reason: &str| matches!(reason, "policy-unlocked" | "interval-short");
+        let is_weak = one.verdict == Verdict::NotEnforced || one.reasons.iter().any(|reason| weak(reason));
+        let reasons = one.reasons.join(", ");
+        if is_weak {
+            unprotected.insert(one.container.clone(), reasons);
+        } else if one.verdict == Verdict::Unchecked && !report.missing.contains(&one.container) {
+            unchecked.insert(one.container.clone(), reasons);
+        }
+    }
+    (unprotected, unchecked)
+}

@@ -1,0 +1,449 @@
+//! Captures of one tenant: what is due, done, and what became of it.
+//!
+//! Must never know: where the archive lies and who the service signs in as; it is handed something that opens both.
+//!
+//! Slots go by the service's clock where this machine's is more than five minutes off: before anything is done about a
+//! slot Graph is asked for something small, and its `Date` counts. A machine whose clock jumped therefore declares no gaps
+//! that aren't there, and fills no slot that hasn't come.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::due::{self, Due, Known, Wanted, code, due};
+use super::health::{Doing, IDLE_PATIENCE, Last};
+use super::memory::Memory;
+use super::schedule::Schedule;
+use super::{Kind, Tenant, watch};
+use crate::archive::appender::AppendError;
+use crate::archive::entry::{Body, MAX_SKEW_MS};
+use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
+use crate::clock::Clock;
+
+/// Opens the archive for writing, and the client; called again after failures, so that renewed secrets are taken up.
+pub type Opener = Box<dyn FnMut() -> Opening>;
+
+/// What an [`Opener`] returns.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Capturer, OpenFailure>>>>;
+
+/// Why an archive can't be opened.
+#[derive(Debug)]
+pub struct OpenFailure {
+    /// In words, with causes.
+    pub text: String,
+    /// The code of a gap that comes of it.
+    pub code: &'static str,
+}
+
+/// How a service captures.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When.
+    pub schedule: Schedule,
+    /// How long after a slot this service begins: one that only stands in for another gives that one the time to commit.
+    pub delay: SignedDuration,
+    /// How long one capture reads at most.
+    pub time_limit: Duration,
+}
+
+/// After a failure the next try follows so much later, twice as much after each more.
+const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// So long may the question for the service's clock take.
+const ASKING: SignedDuration = SignedDuration::from_mins(1);
+
+/// A service that waits looks at the clock at least so often: machines sleep, and clocks are set.
+const LOOK: SignedDuration = SignedDuration::from_mins(1);
+
+/// Captures whose time is remembered, for telling why a slot was missed.
+const BUSY: usize = 50;
+
+/// The captures of one tenant.
+pub struct Service {
+    tenant: Arc<Tenant>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    open: Opener,
+    stop: Stop,
+    capturer: Option<Capturer>,
+    memory: Memory,
+    /// The service's clock minus ours, where that is too much to be passed over.
+    correction: SignedDuration,
+    /// Failures in a row, and when to try again.
+    failures: u32,
+    retry: Option<Timestamp>,
+    /// When captures ran, by the corrected clock.
+    busy: Vec<(Timestamp, Timestamp)>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("tenant", &self.tenant.name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a turn came to nothing.
+struct Failed {
+    code: &'static str,
+    text: String,
+    /// Whether the archive has to be opened anew.
+    reopen: bool,
+}
+
+impl Service {
+    /// A service of `tenant`. Opens nothing yet.
+    pub fn new(tenant: Arc<Tenant>, settings: Settings, clock: Arc<dyn Clock>, open: Opener, stop: Stop) -> Service {
+        let memory = Memory::open(&tenant.directory);
+        Service {
+            tenant,
+            settings,
+            clock,
+            open,
+            stop,
+            capturer: None,
+            memory,
+            correction: SignedDuration::ZERO,
+            failures: 0,
+            retry: None,
+            busy: Vec::new(),
+        }
+    }
+
+    /// Captures until it is asked to stop. What it is committing then it completes; what it hasn't begun to commit leaves
+    /// nothing.
+    pub async fn run(&mut self) {
+        while !self.stop.is_requested() {
+            let next = self.turn().await;
+            let wait = next.duration_since(self.now()).clamp(SignedDuration::from_millis(10), LOOK);
+            let sleep = self.clock.sleep(wait.try_into().unwrap_or(Duration::from_secs(60)));
+            tokio::select! {
+                () = sleep => {}
+                () = self.stop.requested() => {}
+            }
+        }
+        self.capturer = None;
+        self.set_doing(Doing::Stopped);
+        self.tenant.leave_word();
+    }
+
+    /// Looks what is due and does it. Returns when to look again, by the service's clock.
+    pub async fn turn(&mut self) -> Timestamp {
+        let now = self.now();
+        self.tenant.beat();
+        // A clock that was set back must not keep us from trying.
+        if let Some(retry) = self.retry.filter(|retry| now < *retry && retry.duration_since(now) <= LONGEST_WAIT) {
+            return retry;
+        }
+        self.retry = None;
+        let result = self.act().await;
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut self.failures) > 0 {
+                    self.tenant.update(|health| health.trouble = None);
+                    let now = self.now();
+                    self.tenant.alarm(|book| book.set(Kind::CaptureFailing, "", false, now, ""));
+                }
+            }
+            Err(failed) => self.fail(failed),
+        }
+        self.look_at_slots();
+        let now = self.now();
+        let next = self.settings.schedule.next(now).unwrap_or(Timestamp::MAX);
+        let next = later_by(next, self.settings.delay);
+        self.tenant.update(|health| health.next = Some(next));
+        self.tenant.leave_word();
+        self.retry.unwrap_or(next).min(later_by(now, LOOK * 10))
+    }
+
+    /// The time by which slots go.
+    fn now(&self) -> Timestamp {
+        later_by(self.clock.now(), self.correction)
+    }
+
+    async fn act(&mut self) -> Result<(), Failed> {
+        if self.capturer.is_none() {
+            let capturer = (self.open)().await;
+            let capturer =
+                capturer.map_err(|failure| Failed { code: failure.code, text: failure.text, reopen: true })?;
+            let last = last_of(&capturer).await;
+            self.tenant.update(|health| health.last = last.or(health.last.take()));
+            self.capturer = Some(capturer);
+            self.set_doing(Doing::Waiting);
+        }
+        if self.due()?.is_none() {
+            return Ok(());
+        }
+        // Others may have done it meanwhile, and time may not be what it seems.
+        self.capturer().catch_up().await.map_err(failed)?;
+        if self.due()?.is_none() {
+            let last = last_of(self.capturer()).await;
+            self.tenant.update(|health| {
+                if last.as_ref().map(|last| last.seq) != health.last.as_ref().map(|last| last.seq) {
+                    health.totals.taken += 1;
+                }
+                health.last = last;
+            });
+            return Ok(());
+        }
+        self.ask_the_time().await?;
+        let Some(due) = self.due()? else { return Ok(()) };
+        if let Some(missed) = due.missed {
+            self.declare(missed).await?;
+        }
+        let now = self.now();
+        self.tenant.alarm(|book| {
+            book.set(
+                Kind::SlotsAhead,
+                "",
+                due.is_ahead,
+                now,
+                "captures are made without a slot until their time has come",
+            );
+        });
+        match due.wanted {
+            Some(wanted) => self.capture(wanted, &due).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is due by what is known, once the delay of this service is over.
+    fn due(&mut self) -> Result<Option<Due>, Failed> {
+        let (schedule, delay) = (self.settings.schedule.clone(), self.settings.delay);
+        let now = self.now();
+        let capturer = self.capturer();
+        let known = Known { last_slot: capturer.last_slot(), last_capture: capturer.last_capture().map_err(failed)? };
+        let found = due(&schedule, now, known);
+        let is_early = schedule.latest(now).is_some_and(|slot| now.duration_since(slot) < delay);
+        Ok(found.filter(|_| !is_early))
+    }
+
+    /// Asks the service what time it is, and goes by that where ours is too far off.
+    async fn ask_the_time(&mut self) -> Result<(), Failed> {
+        let until = later_by(self.clock.now(), ASKING);
+        let skew = match self.capturer().skew_ms(until).await {
+            Ok(skew) => skew,
+            Err(error) => {
+                let failed = failed(error);
+                self.blame(failed.code);
+                return Err(failed);
+            }
+        };
+        self.correction = match skew.abs() > MAX_SKEW_MS {
+            true => SignedDuration::from_millis(skew),
+            false => SignedDuration::ZERO,
+        };
+        Ok(())
+    }
+
+    /// Declares slots that nobody filled.
+    async fn declare(&mut self, missed: (Timestamp, Timestamp)) -> Result<(), Failed> {
+        let busy = self.busy.clone();
+        let otherwise = |slot| match busy.iter().any(|(from, to)| *from < slot && slot <= *to) {
+            true => code::OVERRUN,
+            false => code::NOT_RUNNING,
+        };
+        let gaps = due::gaps(&self.settings.schedule, missed, &self.memory.reasons, otherwise);
+        for gap in gaps {
+            match self.capturer().declare_gap(gap.first, gap.last, &gap.code).await {
+                Ok(body) => {
+                    let slots = format!("{} to {}", gap.first, gap.last);
+                    let now = self.now();
+                    self.tenant.update(|health| health.totals.gaps += 1);
+                    self.tenant.alarm(|book| {
+                        let text = format!("a gap was recorded ({})", gap.code);
+                        book.happened(Kind::CaptureMissed, &slots, Some(body.seq), now, text);
+                    });
+                    self.memory.settle(gap.last);
+                }
+                // Another service was first: what it says of the slot counts.
+                Err(CaptureError::SlotTaken { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.memory.keep();
+        Ok(())
+    }
+
+    async fn capture(&mut self, wanted: Wanted, due: &Due) -> Result<(), Failed> {
+        let began = self.now();
+        let reading = due::reading_time(&self.settings.schedule, began);
+        let slot = match wanted {
+            Wanted::Slot(slot) => Some(slot),
+            Wanted::Unscheduled => None,
+        };
+        let latest = self.settings.schedule.latest(began);
+        let reconcile = self.settings.schedule.reconciles(self.memory.reconciled, slot.unwrap_or(began));
+        let request = Request {
+            slot,
+            reconcile,
+            watch: self.watching(),
+            until: Some(later_by(self.clock.now(), reading.max(SignedDuration::from_secs(10)))),
+            unless_at: latest.filter(|_| slot.is_none() && !due.is_ahead),
+            stop: self.stop.clone(),
+            ..Request::default()
+        };
+        self.set_doing(Doing::Capturing);
+        let result = self.capturer().capture(&request).await;
+        self.set_doing(Doing::Waiting);
+        self.busy.push((began, self.now()));
+        if self.busy.len() > BUSY {
+            self.busy.remove(0);
+        }
+        match result {
+            Ok(committed) => {
+                self.committed(&committed, reconcile, slot).await;
+                Ok(())
+            }
+            Err(CaptureError::Stopped) => Ok(()),
+            Err(CaptureError::SlotTaken { .. }) => {
+                self.tenant.update(|health| health.totals.taken += 1);
+                Ok(())
+            }
+            Err(error) => {
+                let failed = failed(error);
+                self.tenant.update(|health| health.totals.failures += 1);
+                self.blame(failed.code);
+                Err(failed)
+            }
+        }
+    }
+
+    /// What follows from a capture that is in the log. Nothing here can take it back.
+    async fn committed(&mut self, committed: &Committed, reconcile: bool, slot: Option<Timestamp>) {
+        let body = &committed.body;
+        let now = self.now();
+        tracing::info!(
+            seq = body.seq,
+            slot = slot.map(|slot| slot.to_string()),
+            put = body.delta.as_ref().map(|d| d.put),
+            "captured"
+        );
+        if let Some(slot) = slot {
+            self.memory.settle(slot);
+        }
+        if reconcile {
+            self.memory.reconciled = Some(body.query_time());
+        }
+        let last = Last::of(body);
+        self.tenant.update(|health| {
+            health.totals.captures += 1;
+            health.totals.requests += committed.spent.requests;
+            health.totals.units += committed.spent.units;
+            health.totals.throttled += committed.spent.throttled;
+            health.totals.bytes += bytes_of(body);
+            health.last = Some(last);
+        });
+        let memory = &mut self.memory;
+        self.tenant.alarm(|book| watch::look(body, memory, book, now));
+        self.memory.keep();
+        let directory = self.tenant.directory.clone();
+        if let Some(head) = self.capturer().remembered()
+            && let Err(error) = capture::remember_head(&directory, &head)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "only the next look at a cut-off log knows less");
+        }
+    }
+
+    /// Whether the latest slot should have been filled by now.
+    fn look_at_slots(&mut self) {
+        let now = self.now();
+        let Some(latest) = self.settings.schedule.latest(now) else { return };
+        let captured = self.capturer.as_ref().and_then(|capturer| capturer.last_capture().ok().flatten());
+        let captured = super::later(captured, self.tenant.locked().last.as_ref().map(|last| last.time));
+        // Before anything was captured nothing is missed; that it doesn't begin is told as failing.
+        let is_overdue =
+            captured.is_some_and(|last| last < latest) && now > due::overdue_at(&self.settings.schedule, latest);
+        let text = captured.map_or(String::new(), |last| format!("the last capture stands for {last}"));
+        self.tenant.alarm(|book| book.set(Kind::CaptureMissed, "", is_overdue, now, text));
+    }
+
+    /// Remembers why the present slot isn't filled yet.
+    fn blame(&mut self, code: &str) {
+        if let Some(slot) = self.settings.schedule.latest(self.now()) {
+            self.memory.blame(slot, code);
+        }
+    }
+
+    fn fail(&mut self, failed: Failed) {
+        let Failed { code, text, reopen } = failed;
+        self.failures += 1;
+        let wait = FIRST_WAIT * 2_i32.pow(self.failures.min(8) - 1);
+        let now = self.now();
+        self.retry = Some(later_by(now, wait.min(LONGEST_WAIT)));
+        tracing::warn!(code, failures = self.failures, "{text}");
+        if reopen {
+            self.capturer = None;
+            self.set_doing(Doing::Opening);
+            self.blame(code);
+        }
+        self.tenant.update(|health| health.trouble = Some(text.clone()));
+        if self.failures >= 2 {
+            self.tenant.alarm(|book| book.set(Kind::CaptureFailing, "", true, now, format!("{code}: {text}")));
+        }
+    }
+
+    fn set_doing(&self, doing: Doing) {
+        let now = self.clock.now();
+        // Merging and committing a large tenant says nothing for a while.
+        let patience = match doing {
+            Doing::Capturing => SignedDuration::try_from(self.settings.time_limit).unwrap_or(IDLE_PATIENCE) * 2,
+            _ => IDLE_PATIENCE * 2,
+        };
+        self.tenant.update(|health| {
+            (health.doing, health.since, health.beat) = (doing, now, now);
+            health.patience = patience.max(IDLE_PATIENCE);
+        });
+    }
+
+    /// Hears of pages, so that whoever asks sees that it gets on.
+    fn watching(&self) -> Watch {
+        let tenant = self.tenant.clone();
+        Watch::new(move |_, _| tenant.beat())
+    }
+
+    fn capturer(&mut self) -> &mut Capturer {
+        self.capturer.as_mut().expect("opened at the beginning of the turn")
+    }
+}
+
+fn later_by(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.saturating_add(duration).expect("a signed duration fits a saturating addition")
+}
+
+/// The last capture in the log, as far as it can be read.
+async fn last_of(capturer: &Capturer) -> Option<Last> {
+    let seq = capturer.index().view().ok()?.last_capture().ok()??.seq;
+    let file = capturer.lines().store().get(&crate::archive::entry::entry_name(seq)).await.ok()?;
+    Some(Last::of(&crate::archive::entry::Entry::parse(&file).ok()?.body))
+}
+
+fn bytes_of(body: &Body) -> u64 {
+    let delta = body.delta.iter().flat_map(|delta| &delta.packs);
+    let base = body.base.iter().flat_map(|base| &base.packs);
+    delta.chain(base).chain(body.packs.iter().flatten()).map(|pack| pack.len).sum()
+}
+
+/// What a failed turn comes to. After anything but Graph's failures the archive is opened anew.
+fn failed(error: CaptureError) -> Failed {
+    let code = match &error {
+        CaptureError::Graph(_) => code::UNREADABLE,
+        CaptureError::Append(AppendError::Store(_)) => code::UNWRITABLE,
+        _ => code::FAILED,
+    };
+    let reopen = !matches!(error, CaptureError::SlotTaken { .. });
+    Failed { code, text: chain(&error), reopen }
+}
+
+/// An error with its causes, which hold no personal data by the rules of those who make them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
