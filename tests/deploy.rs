@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tenure::collect::{COLLECTIONS, can_write};
 
+#[path = "deploy/chart.rs"]
+mod chart;
 #[path = "deploy/image.rs"]
 mod image;
 #[path = "deploy/systemd.rs"]
