@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tenure::collect::{COLLECTIONS, can_write};
 
+#[path = "deploy/azure.rs"]
+mod azure;
 #[path = "deploy/chart.rs"]
 mod chart;
 #[path = "deploy/image.rs"]
 mod image;
+#[path = "deploy/scripts.rs"]
+mod scripts;
 #[path = "deploy/systemd.rs"]
 mod systemd;
 #[path = "deploy/tools.rs"]
