@@ -83,3 +83,15 @@ fn lines_are_short_enough_to_be_read() {
         }
     }
 }
+
+/// What the README shows first is what docs/operations.md shows in full, and was tried.
+#[test]
+fn the_readme_gives_the_commands_of_the_manual() {
+    let (readme, manual) = (text("README.md"), text("docs/operations.md"));
+    let section = readme.split("\n## As a service\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let commands: Vec<&str> = section.split("```").skip(1).step_by(2).flat_map(|block| block.lines().skip(1)).collect();
+    assert!((10..=25).contains(&commands.len()), "{}", commands.len());
+    for command in commands {
+        assert!(manual.lines().any(|line| line == command), "{command}");
+    }
+}
