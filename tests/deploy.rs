@@ -1,9 +1,25 @@
-//! What `deploy/` promises about permissions, held against the table of collections: the least that read everything, and
-//! none that writes.
+//! What `deploy/` promises: the permissions against the table of collections, the least that read everything and none
+//! that writes; unit, image, chart and templates against each other, the program's options, the tools that read them.
+//!
+//! The tools are in `tests/deploy/requirements.txt`, installed into `tests/deploy/tools` (`.ci/run` does). A test that
+//! lacks its tool says so and skips, unless `TENURE_NEEDS_DEPLOY_TOOLS` is set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure::collect::{COLLECTIONS, can_write};
+
+#[path = "deploy/azure.rs"]
+mod azure;
+#[path = "deploy/chart.rs"]
+mod chart;
+#[path = "deploy/image.rs"]
+mod image;
+#[path = "deploy/scripts.rs"]
+mod scripts;
+#[path = "deploy/systemd.rs"]
+mod systemd;
+#[path = "deploy/tools.rs"]
+mod tools;
 
 fn listed() -> BTreeMap<String, BTreeSet<String>> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/graph-permissions.json")).unwrap();
