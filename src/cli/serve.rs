@@ -34,6 +34,9 @@ pub struct Arguments {}
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
+/// After so many refusals, some ten minutes, that is an alarm of its own.
+const REFUSALS: u32 = 7;
+
 /// So long may telling the supervisor take.
 const TELLING: Duration = Duration::from_secs(2);
 
@@ -208,15 +211,19 @@ async fn open(config: &Config, tenant: &Tenant, clock: Arc<dyn Clock>) -> Result
 
 /// Delivers one tenant's alarms as they come.
 async fn courier(tenant: Arc<Tenant>, webhook: Webhook, clock: Arc<dyn Clock>) {
-    let mut wait = FIRST_WAIT;
+    let (mut wait, mut refusals) = (FIRST_WAIT, 0);
     loop {
         match tenant.deliver(&webhook).await {
             None => {
-                wait = FIRST_WAIT;
+                (wait, refusals) = (FIRST_WAIT, 0);
                 tenant.noticed.notified().await;
             }
             Some(why) => {
+                refusals += 1;
                 tracing::warn!(tenant = tenant.name, again_in = wait.as_secs(), "the receiver of alarms {why}");
+                if refusals == REFUSALS {
+                    tenant.not_taken(&why);
+                }
                 clock.sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }

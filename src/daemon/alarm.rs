@@ -64,12 +64,16 @@ kinds! {
     VerificationFinding "verification-finding" Critical "Verification found that the archive isn't what was committed."
     VerificationLate "verification-late" Warning "Part of the archive was not verified for longer than configured."
     MirrorBehind "mirror-behind" Warning "The second copy is behind."
+    WebhookFailing "webhook-failing" Warning "The receiver of alarms doesn't take them."
     RoleGranted "role-granted" Critical "Somebody was given a privileged directory role."
+    RoleEligible "role-eligible" Warning "Somebody may activate a privileged directory role who could not before."
     RoleActivated "role-activated" Info "Somebody activated a privileged directory role."
     PermissionGranted "permission-granted" Critical "An application was given a privileged permission."
-    PolicyLoosened "policy-loosened" Critical "A Conditional Access policy or a security default was disabled or loosened."
     CredentialAdded "credential-added" Critical "A credential was added to a privileged application."
     OwnerAdded "owner-added" Warning "Somebody became owner of a privileged application or group."
+    PolicyLoosened "policy-loosened" Critical "A Conditional Access policy was deleted, disabled or loosened."
+    LocationWidened "location-widened" Warning "A named location that policies trust was widened."
+    SecurityDefaultsOff "security-defaults-off" Critical "The security defaults were turned off."
 }
 
 /// How much an alarm matters.

@@ -114,10 +114,21 @@ impl Tenant {
         loop {
             let notice = self.book().first_waiting().cloned()?;
             match webhook.deliver(&self.name, &notice).await {
-                Delivery::Taken => self.book().delivered(&notice.id),
+                Delivery::Taken => {
+                    let mut book = self.book();
+                    book.delivered(&notice.id);
+                    book.set(Kind::WebhookFailing, "", false, self.clock.now(), "");
+                }
                 Delivery::Refused(why) => return Some(why),
             }
         }
+    }
+}
+
+impl Tenant {
+    /// The receiver of alarms hasn't taken one for a while.
+    pub fn not_taken(&self, why: &str) {
+        self.book().set(Kind::WebhookFailing, "", true, self.clock.now(), why);
     }
 }
 

@@ -14,9 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::daemon::Tenant;
+use crate::daemon::{Health, Tenant};
 
 mod metrics;
+
+/// The metrics of services that do as these say, as `/metrics` shows them.
+pub fn metrics_of(services: impl Iterator<Item = Health>) -> String {
+    metrics::text(services)
+}
 
 type Tenants = Arc<Vec<Arc<Tenant>>>;
 
@@ -64,6 +69,6 @@ fn answer(word: &str, rows: Vec<(String, bool, &'static str)>) -> Response {
 }
 
 async fn metrics(State(tenants): State<Tenants>) -> Response {
-    let text = metrics::text(tenants.iter().map(|tenant| tenant.health()));
+    let text = metrics_of(tenants.iter().map(|tenant| tenant.health()));
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
