@@ -18,7 +18,9 @@ mod checkpoints;
 mod fold;
 mod keys;
 mod orphans;
+pub mod pace;
 mod packs;
+pub mod rolling;
 mod survey;
 mod tiles;
 

@@ -11,7 +11,7 @@ use crate::archive::entry::Body;
 use crate::store::StoreError;
 
 /// The names that entries commit to, of containers whose last entry is still to come, and what was found in the others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Orphans {
     /// By the last entry of each: the containers.
     closing: BTreeMap<u64, Vec<String>>,

@@ -146,6 +146,25 @@ async fn check_pack(
     Ok(())
 }
 
+/// The state after the capture at `seq`, which opens a segment, from its base alone; it isn't known where the base can't
+/// be read. Nothing is reported: who checks the entry does that.
+pub(super) async fn load_base(reading: Reading<'_>, seq: u64) -> Result<ControlFlow<(), Fold>, StoreError> {
+    let (mut fold, mut unheard) = (Fold::default(), Report::default());
+    let entry = reading.survey.entry(reading.store, seq).await?;
+    let Some(entry) = entry.filter(|entry| reading.survey.expiry(&entry.body) != Some(true)) else {
+        return Ok(ControlFlow::Continue(fold));
+    };
+    fold.begin(&entry.body, false);
+    for reference in entry.body.base.iter().flat_map(|base| &base.packs) {
+        if (reading.stop)() {
+            return Ok(ControlFlow::Break(()));
+        }
+        check_pack(reading, reference, Role::Base, seq, false, Some(&mut fold), &mut unheard).await?;
+    }
+    fold.end(&mut unheard);
+    Ok(ControlFlow::Continue(fold))
+}
+
 const OTHER: [Kind; 4] = [Kind::Gated, Kind::Receipts, Kind::Originals, Kind::Access];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,7 +41,9 @@ pub struct Survey {
     pub(super) key_entries: Vec<KeyEntry>,
     /// Segments with an `expire` entry, and whether `expired` followed.
     expiry: BTreeMap<u64, bool>,
-    /// Entries that open a segment and before which nothing was: their base is their change.
+    /// Entries that open a segment.
+    openings: Vec<u64>,
+    /// Those of them before which nothing was: their base is their change.
     firsts: BTreeSet<u64>,
     /// The first and the last entry of each container.
     containers: BTreeMap<String, (u64, u64)>,
@@ -162,6 +164,7 @@ impl Survey {
             founding_keys: BTreeSet::new(),
             key_entries: Vec::new(),
             expiry: BTreeMap::new(),
+            openings: Vec::new(),
             firsts: BTreeSet::new(),
             containers: BTreeMap::new(),
             foreign: BTreeSet::new(),
@@ -241,6 +244,10 @@ impl Survey {
         self.walker.ring()
     }
 
+    pub(super) fn openings(&self) -> &[u64] {
+        &self.openings
+    }
+
     pub(super) fn containers(&self) -> &BTreeMap<String, (u64, u64)> {
         &self.containers
     }
@@ -261,6 +268,11 @@ impl Survey {
     /// `None` unless the segment of an entry is being expired; whether it is done.
     pub(super) fn expiry(&self, body: &Body) -> Option<bool> {
         self.expiry.get(&body.segment?).copied()
+    }
+
+    /// Whether the segment that `seq` opens is ended.
+    pub(super) fn is_expired(&self, seq: u64) -> bool {
+        self.expiry.get(&seq) == Some(&true)
     }
 
     /// Whether there is a good entry at `seq`.
@@ -349,8 +361,11 @@ impl Survey {
             }
             _ => {}
         }
-        if body.opens_segment() && self.last_segment.is_none() && self.lost.is_empty() {
-            self.firsts.insert(seq);
+        if body.opens_segment() {
+            self.openings.push(seq);
+            if self.last_segment.is_none() && self.lost.is_empty() {
+                self.firsts.insert(seq);
+            }
         }
         self.last_segment = body.segment;
         if let Some(container) = &body.container {
