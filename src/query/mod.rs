@@ -28,6 +28,7 @@ mod difference;
 mod dump;
 mod history;
 mod names;
+pub mod power;
 mod time;
 mod timeline;
 
