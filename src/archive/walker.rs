@@ -384,7 +384,7 @@ impl Walker {
 }
 
 /// The bytes of an entry file, one more than an entry may have at most; `None` where there is no file.
-async fn read_entry(store: &dyn Store, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn read_entry(store: &dyn Store, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
     match store.get_range(&entry_name(seq), 0..MAX_LEN as u64 + 1).await {
         Ok(file) => Ok(Some(file)),
         Err(StoreError::NotFound { .. }) => Ok(None),

@@ -28,6 +28,7 @@ mod difference;
 mod dump;
 mod history;
 mod names;
+pub mod power;
 mod time;
 mod timeline;
 
@@ -366,20 +367,7 @@ impl Archive {
 
     /// The content of a version that is no removal, with the bytes of its line.
     async fn content_line(&self, key: &Key, version: &Version) -> Result<(Content, Vec<u8>), QueryError> {
-        let pack = self.view.pack(version.pack)?;
-        let bytes = self.lines.line(&pack.name, pack.len, version.place).await?;
-        let seq = version.seq;
-        let wrong = |source| QueryError::Line { pack: pack.name.clone(), seq, key: key.clone(), source };
-        let line = Line::read(&bytes).map_err(|source| wrong(Some(source)))?;
-        let content = match line.statement {
-            Statement::Put(content) if line.key == *key => content,
-            _ => return Err(wrong(None)),
-        };
-        let (expected, found) = (version.content, content.hash());
-        if expected != found {
-            return Err(QueryError::Content { pack: pack.name, seq, key: key.clone(), expected, found });
-        }
-        Ok((content, bytes))
+        content_line(&self.view, &self.lines, key, version).await
     }
 
     /// The links that start at a key as of capture `seq`.
@@ -408,6 +396,30 @@ impl Archive {
         };
         Ok(content.as_ref().and_then(label_of))
     }
+}
+
+/// The content of a version that is no removal, with the bytes of its line: read, and compared with the hash that the
+/// index knows it by.
+async fn content_line(
+    view: &View,
+    lines: &LineReader,
+    key: &Key,
+    version: &Version,
+) -> Result<(Content, Vec<u8>), QueryError> {
+    let pack = view.pack(version.pack)?;
+    let bytes = lines.line(&pack.name, pack.len, version.place).await?;
+    let seq = version.seq;
+    let wrong = |source| QueryError::Line { pack: pack.name.clone(), seq, key: key.clone(), source };
+    let line = Line::read(&bytes).map_err(|source| wrong(Some(source)))?;
+    let content = match line.statement {
+        Statement::Put(content) if line.key == *key => content,
+        _ => return Err(wrong(None)),
+    };
+    let (expected, found) = (version.content, content.hash());
+    if expected != found {
+        return Err(QueryError::Content { pack: pack.name, seq, key: key.clone(), expected, found });
+    }
+    Ok((content, bytes))
 }
 
 /// The name by which content is shown.

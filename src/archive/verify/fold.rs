@@ -182,6 +182,11 @@ impl Fold {
         self.base = None;
     }
 
+    /// Whether the state after the captures folded so far is known.
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// A pack of this capture could not be read.
     pub fn miss(&mut self, base: bool) {
         match base {

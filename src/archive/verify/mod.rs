@@ -4,19 +4,27 @@
 //!
 //! It proves what was recorded and that it was not changed since, not that the tenant told the truth.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
 
 use super::appender::RememberedHead;
-use super::entry::{Entry, InvalidEntry, entry_name};
 use super::note::SignedCheckpoint;
-use super::walker::{Fault, WalkError, greatest_seq};
+use super::walker::WalkError;
 use crate::store::Store;
+use fold::Fold;
+use orphans::Orphans;
+use packs::{Found, Reading};
 
-mod chain;
+mod checkpoints;
 mod fold;
+mod keys;
+mod orphans;
+pub mod pace;
 mod packs;
+pub mod rolling;
+mod survey;
+mod tiles;
+
+pub use survey::{Begun, Survey};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,17 +119,13 @@ impl Report {
     }
 }
 
-/// What the log comes to: the entries that count, in order, and what is known of the rest.
-struct Log {
-    /// By number: the entry, or nothing where it is void, changed, missing or unverifiable.
-    entries: BTreeMap<u64, Entry>,
-    /// Numbers whose content is lost: after them the state is unknown until the next base.
-    lost: BTreeSet<u64>,
-    /// Segments with an `expire` entry, and whether `expired` followed.
-    expiry: BTreeMap<u64, bool>,
-}
+/// Asked between two reads whether to break off.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 
 /// Verifies everything that `options` ask for. `progress` is called with the number of entries done and of all.
+///
+/// The log is walked twice, first for what later entries say of earlier ones, then for the packs: so no more is kept in
+/// memory than a leaf hash an entry, one pack, and for [`Options::deep`] one state.
 ///
 /// # Errors
 /// [`WalkError`] where there is no archive, its genesis entry can't be read, or the store fails. What is wrong with an
@@ -131,48 +135,24 @@ pub async fn verify(
     options: &Options,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, WalkError> {
-    let mut report = Report::default();
-    let log = match chain::check(store, options, &mut report).await {
-        Ok(log) => log,
-        Err(error) => return no_genesis(store, error, report).await,
+    let never: Stop<'_> = &|| false;
+    let mut survey = match Survey::begin(store).await? {
+        Begun::Log(survey) => survey,
+        Begun::NoGenesis(report) => return Ok(report),
     };
-    let all = log.entries.len() as u64;
-    let mut fold = options.deep.then(fold::Fold::default);
-    let mut lost = log.lost.iter().copied().peekable();
-    for (done, (seq, entry)) in log.entries.iter().enumerate() {
-        progress(done as u64, all);
-        if let Some(fold) = &mut fold {
-            while lost.next_if(|gap| gap < seq).is_some() {
-                fold.lose();
-            }
-        }
-        if entry.body.is_capture() || entry.body.packs.is_some() {
-            let wanted = is_within(entry, options);
-            packs::check(store, &log, entry, wanted, fold.as_mut(), &mut report).await?;
-        }
-    }
-    packs::report_orphans(store, &log, &mut report).await?;
+    survey.extend(store, never).await?;
+    let mut report = survey.check(store, options, never).await?.unwrap_or_default();
+    let (all, mut done) = (survey.good_entries(), 0);
+    let mut fold = options.deep.then(Fold::default);
+    let mut orphans = Orphans::new(&survey);
+    let reading = Reading { store, survey: &survey, stop: never };
+    let found = Found { fold: fold.as_mut(), orphans: &mut orphans, report: &mut report };
+    let count = || {
+        progress(done, all);
+        done += 1;
+    };
+    let _ = packs::check_range(reading, 0..=survey.size() - 1, options, found, count).await?;
+    orphans.report(&mut report);
     progress(all, all);
     Ok(report)
-}
-
-/// A genesis entry that is damaged or gone is a finding, the only one there can be: nothing else can be verified.
-async fn no_genesis(store: &dyn Store, error: WalkError, mut report: Report) -> Result<Report, WalkError> {
-    match &error {
-        WalkError::Genesis(Fault::Invalid(reason))
-            if matches!(**reason, InvalidEntry::Version(_) | InvalidEntry::Requires(_)) =>
-        {
-            return Err(error);
-        }
-        WalkError::Genesis(_) => {}
-        WalkError::NoArchive if greatest_seq(store).await?.is_some() => {}
-        _ => return Err(error),
-    }
-    report.finding("genesis", &entry_name(0), 0, format!("{error}; nothing else can be verified"));
-    Ok(report)
-}
-
-fn is_within(entry: &Entry, options: &Options) -> bool {
-    let at = entry.body.query_time();
-    options.from.is_none_or(|from| at >= from) && options.to.is_none_or(|to| at <= to)
 }

@@ -1,32 +1,97 @@
-//! Packs: every one that an entry commits to, byte for byte, and what nobody commits to.
+//! Packs: every one that an entry commits to, byte for byte.
 //!
 //! Must never know: what the lines mean; `fold` does.
 
-use std::collections::BTreeSet;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use super::fold::Fold;
-use super::{Log, Report, Severity};
+use super::orphans::Orphans;
+use super::survey::Survey;
+use super::{Options, Report, Severity, Stop};
 use crate::archive::entry::{Entry, PackRef, entry_name};
 use crate::archive::line::Line;
 use crate::archive::pack::{self, Kind, parse_name};
 use crate::hash::Hash;
 use crate::store::{Store, StoreError};
 
+/// What is read from, and who may break it off.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub store: &'a dyn Store,
+    pub survey: &'a Survey,
+    pub stop: Stop<'a>,
+}
+
+/// Where what is found goes.
+pub(super) struct Found<'a> {
+    pub fold: Option<&'a mut Fold>,
+    pub orphans: &'a mut Orphans,
+    pub report: &'a mut Report,
+}
+
+/// Checks the packs of every good entry in `range`, one at a time. `options` say of which entries the packs are read if
+/// they aren't folded; `progress` hears of every entry.
+pub(super) async fn check_range(
+    reading: Reading<'_>,
+    range: RangeInclusive<u64>,
+    options: &Options,
+    found: Found<'_>,
+    mut progress: impl FnMut(),
+) -> Result<ControlFlow<()>, StoreError> {
+    let Found { mut fold, orphans, report } = found;
+    for seq in range {
+        if reading.survey.is_lost(seq)
+            && let Some(fold) = fold.as_deref_mut()
+        {
+            fold.lose();
+        }
+        if reading.survey.is_good(seq) {
+            progress();
+            match reading.survey.entry(reading.store, seq).await? {
+                Some(entry) => {
+                    orphans.commit(&entry.body);
+                    let wanted = is_within(&entry, options);
+                    if check(reading, &entry, wanted, fold.as_deref_mut(), report).await?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                None => {
+                    let message = "was changed or removed after the log was walked; what it committed to is unknown \
+                                   until the next base";
+                    report.finding("entry-changed", &entry_name(seq), seq, message.to_owned());
+                    if let Some(fold) = fold.as_deref_mut() {
+                        fold.lose();
+                    }
+                }
+            }
+        }
+        orphans.close(reading, seq).await?;
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn is_within(entry: &Entry, options: &Options) -> bool {
+    let at = entry.body.query_time();
+    options.from.is_none_or(|from| at >= from) && options.to.is_none_or(|to| at <= to)
+}
+
 /// Checks the packs of one entry, and folds them where a fold is given.
-pub(super) async fn check(
-    store: &dyn Store,
-    log: &Log,
+async fn check(
+    reading: Reading<'_>,
     entry: &Entry,
     wanted: bool,
     mut fold: Option<&mut Fold>,
     report: &mut Report,
-) -> Result<(), StoreError> {
+) -> Result<ControlFlow<()>, StoreError> {
     let body = &entry.body;
+    if !body.is_capture() && body.packs.is_none() {
+        return Ok(ControlFlow::Continue(()));
+    }
     let delta = body.delta.as_ref().map(|delta| delta.packs.as_slice()).unwrap_or_default();
     let base = body.base.as_ref().map(|base| base.packs.as_slice()).unwrap_or_default();
     let rest = body.packs.as_deref().unwrap_or_default();
     check_names(entry, &[(delta, &[Kind::Delta]), (base, &[Kind::Base]), (rest, &OTHER)], report);
-    let expired = body.segment.and_then(|segment| log.expiry.get(&segment)).copied();
+    let expired = reading.survey.expiry(body);
     if expired == Some(true) {
         if body.opens_segment() {
             let message = "committed, content expired".to_owned();
@@ -35,41 +100,24 @@ pub(super) async fn check(
         if let Some(fold) = fold {
             fold.lose();
         }
-        return Ok(());
+        return Ok(ControlFlow::Continue(()));
     }
-    // The first capture's base is its change: nothing was before, so nothing can be lost.
-    let before = log.entries.range(..body.seq).next_back().and_then(|(_, entry)| entry.body.segment);
-    let first = body.opens_segment() && before.is_none() && log.lost.range(..body.seq).next().is_none();
     if let Some(fold) = fold.as_deref_mut() {
-        fold.begin(body, first);
+        // The first capture's base is its change: nothing was before, so nothing can be lost.
+        fold.begin(body, reading.survey.is_first(body.seq));
     }
+    let reads = fold.is_some() || wanted;
     for (packs, role) in [(delta, Role::Delta), (rest, Role::Other), (base, Role::Base)] {
         if role == Role::Base
             && let Some(fold) = fold.as_deref_mut()
         {
             fold.end_delta(report);
         }
-        for reference in packs {
-            if fold.is_none() && !wanted {
-                continue;
+        for reference in packs.iter().filter(|_| reads) {
+            if (reading.stop)() {
+                return Ok(ControlFlow::Break(()));
             }
-            let file = match read(store, reference, body.seq, expired.is_some(), report).await? {
-                Some(file) => file,
-                None => {
-                    if let Some(fold) = fold.as_deref_mut()
-                        && role != Role::Other
-                    {
-                        fold.miss(role == Role::Base);
-                    }
-                    continue;
-                }
-            };
-            if let Some(fold) = fold.as_deref_mut() {
-                let whole = read_lines(reference, &file, role, body.seq, fold, report);
-                if !whole && role != Role::Other {
-                    fold.miss(role == Role::Base);
-                }
-            }
+            check_pack(reading, reference, role, body.seq, expired.is_some(), fold.as_deref_mut(), report).await?;
         }
     }
     if let Some(fold) = fold
@@ -77,7 +125,44 @@ pub(super) async fn check(
     {
         fold.end(report);
     }
+    Ok(ControlFlow::Continue(()))
+}
+
+async fn check_pack(
+    reading: Reading<'_>,
+    reference: &PackRef,
+    role: Role,
+    seq: u64,
+    expiring: bool,
+    fold: Option<&mut Fold>,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let file = read(reading.store, reference, seq, expiring, report).await?;
+    let Some(fold) = fold else { return Ok(()) };
+    let whole = file.is_some_and(|file| read_lines(reference, &file, role, seq, fold, report));
+    if !whole && role != Role::Other {
+        fold.miss(role == Role::Base);
+    }
     Ok(())
+}
+
+/// The state after the capture at `seq`, which opens a segment, from its base alone; it isn't known where the base can't
+/// be read. Nothing is reported: who checks the entry does that.
+pub(super) async fn load_base(reading: Reading<'_>, seq: u64) -> Result<ControlFlow<(), Fold>, StoreError> {
+    let (mut fold, mut unheard) = (Fold::default(), Report::default());
+    let entry = reading.survey.entry(reading.store, seq).await?;
+    let Some(entry) = entry.filter(|entry| reading.survey.expiry(&entry.body) != Some(true)) else {
+        return Ok(ControlFlow::Continue(fold));
+    };
+    fold.begin(&entry.body, false);
+    for reference in entry.body.base.iter().flat_map(|base| &base.packs) {
+        if (reading.stop)() {
+            return Ok(ControlFlow::Break(()));
+        }
+        check_pack(reading, reference, Role::Base, seq, false, Some(&mut fold), &mut unheard).await?;
+    }
+    fold.end(&mut unheard);
+    Ok(ControlFlow::Continue(fold))
 }
 
 const OTHER: [Kind; 4] = [Kind::Gated, Kind::Receipts, Kind::Originals, Kind::Access];
@@ -225,32 +310,4 @@ fn read_lines(reference: &PackRef, file: &[u8], role: Role, seq: u64, fold: &mut
         report.finding("pack-content", &reference.n, seq, format!("and {more} more problems of this kind"));
     }
     whole
-}
-
-/// Files that no entry commits to.
-pub(super) async fn report_orphans(store: &dyn Store, log: &Log, report: &mut Report) -> Result<(), StoreError> {
-    let mut committed: BTreeSet<&str> = BTreeSet::new();
-    let mut containers: BTreeSet<&str> = BTreeSet::new();
-    for entry in log.entries.values() {
-        let body = &entry.body;
-        let delta = body.delta.iter().flat_map(|delta| &delta.packs);
-        let base = body.base.iter().flat_map(|base| &base.packs);
-        committed.extend(delta.chain(base).chain(body.packs.iter().flatten()).map(|pack| pack.n.as_str()));
-        containers.extend(body.container.as_deref());
-    }
-    for container in containers {
-        let listed = match store.list(&format!("{container}/s/"), "").await {
-            Ok(listed) => listed,
-            Err(StoreError::BadName { .. }) => continue,
-            Err(error) => return Err(error),
-        };
-        let orphans: Vec<&str> =
-            listed.iter().map(|blob| blob.name.as_str()).filter(|name| !committed.contains(name)).collect();
-        if let Some(first) = orphans.first() {
-            let message =
-                format!("{} files here belong to no entry; a crash before a commit leaves such files", orphans.len());
-            report.add(Severity::Note, "orphan", first, None, message);
-        }
-    }
-    Ok(())
 }
