@@ -10,6 +10,7 @@ pub mod log;
 pub mod note;
 pub mod pack;
 pub mod reader;
+pub mod register;
 pub mod trie;
 pub mod verify;
 pub mod walker;

@@ -185,6 +185,22 @@ fn revocations(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> HashMap<KeyId,
     }
 }
 
+/// Which keys' signatures count no more, from which number on.
+#[derive(Debug, Clone, Default)]
+pub struct Revocations(HashMap<KeyId, u64>);
+
+impl Revocations {
+    /// As the `genesis` and `key` entries among `entries` say; others say nothing of it.
+    pub fn of(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> Revocations {
+        Revocations(revocations(entries, ring))
+    }
+
+    /// Whether the signature of `entry` counts.
+    pub fn accept(&self, entry: &Entry, ring: &KeyRing) -> bool {
+        entry.is_signed_by(ring.recovery()) || !is_revoked(&self.0, signer(entry, ring), entry.body.seq)
+    }
+}
+
 fn signer(entry: &Entry, ring: &KeyRing) -> Option<KeyId> {
     ring.signer_of(entry).map(Verifier::id)
 }

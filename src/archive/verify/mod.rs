@@ -18,6 +18,8 @@ mod chain;
 mod fold;
 mod packs;
 
+pub use chain::Revocations;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
