@@ -199,6 +199,10 @@ impl From<QueryError> for Failure {
                 hints.push(format!("#{first} names the first capture"));
                 Kind::Usage
             }
+            QueryError::Expired { .. } => {
+                hints.push("nothing is damaged: `tenure captures` shows the entries, which are kept longer".to_owned());
+                Kind::Usage
+            }
             QueryError::NoSuchCapture { .. } => {
                 hints.push("`tenure captures` lists them".to_owned());
                 Kind::Usage
