@@ -10,6 +10,7 @@ pub mod config;
 pub mod diff;
 pub mod graph;
 pub mod hash;
+pub mod hold;
 pub mod index;
 pub mod model;
 pub mod query;

@@ -19,7 +19,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("capture", &["archive", "canonical", "clock", "collect", "graph", "hash", "index", "model", "store"]),
     ("diff", &["canonical", "hash", "model"]),
     ("query", &["archive", "canonical", "diff", "hash", "index", "model", "store"]),
-    ("config", &["capture", "graph", "model"]),
+    ("hold", &["archive", "clock", "hash", "store"]),
+    ("config", &["capture", "graph", "hold", "model"]),
 ];
 
 fn root() -> PathBuf {
