@@ -37,8 +37,12 @@ impl Ends {
             self.done.insert(target);
             return Ok(());
         }
-        let file = store.get(&entry_name(target)).await?;
-        let container = Entry::parse(&file).ok().and_then(|entry| entry.body.container);
+        let container = match store.get(&entry_name(target)).await {
+            Ok(file) => Entry::parse(&file).ok().and_then(|entry| entry.body.container),
+            // Lost: its captures are unknown anyway.
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         if let Some(container) = container {
             self.begun.insert(target, (container, body.count.unwrap_or(0)));
         }

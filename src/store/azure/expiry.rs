@@ -112,7 +112,15 @@ impl AzureExpiry {
         let options = BlobClientDeleteOptions { if_match: Some(Etag::from(tag)), ..BlobClientDeleteOptions::default() };
         match self.0.blob(&container, name).delete(Some(options)).await {
             Ok(_) => Ok(Removal::Deleted),
-            Err(error) => answer(&blob.name, &container, error),
+            Err(error) => match answer(&blob.name, &container, error)? {
+                // The condition isn't met by what isn't there, either.
+                Removal::Changed => match self.0.read_range(&blob.name, 0..1).await {
+                    Ok(_) => Ok(Removal::Changed),
+                    Err(StoreError::NotFound { .. }) => Ok(Removal::Absent),
+                    Err(error) => Err(error),
+                },
+                other => Ok(other),
+            },
         }
     }
 
