@@ -4,6 +4,7 @@
 //! lacks. `docs/format.md` is the specification; the modules here follow its sections.
 
 pub mod appender;
+pub mod copy;
 pub mod entry;
 pub mod line;
 pub mod log;
