@@ -12,6 +12,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::graph::{self, Cloud, MAX_PAGE_BYTES};
+use crate::hold::{PRESETS, Retention};
 use crate::model;
 
 mod credential;
@@ -27,6 +28,7 @@ pub use options::{Kind, OPTIONS, Opt};
 use read::Settings;
 pub use service::{Receiver, Schedule, Service};
 pub use storage::{AzureAccess, AzureAccount, Storage};
+use storage::{Captured, MIRROR, STORE};
 
 /// The text of a configuration with every option explained.
 pub const TEMPLATE: &str = include_str!("../config/tenure.toml");
@@ -157,6 +159,8 @@ pub struct Config {
     pub credential: Credential,
     /// Where the archive lies.
     pub store: Storage,
+    /// Where its copy lies, if one is kept in step.
+    pub mirror: Option<Storage>,
     /// The directory of the index.
     pub index_path: PathBuf,
     /// The directory of feed positions and the remembered head.
@@ -167,8 +171,12 @@ pub struct Config {
     pub schedule: Schedule,
     /// What else the service is told.
     pub service: Service,
-    /// Years that history is kept.
+    /// How long history is kept.
+    pub retention: Retention,
+    /// The same in whole years, rounded up.
     pub retention_years: u64,
+    /// As whom segments are ended in a storage account, if anybody is named.
+    pub expiry: Option<AzureAccess>,
     /// Where the web page and the API listen.
     pub listen: SocketAddr,
     /// Bounds on what is asked of Graph.
@@ -210,21 +218,40 @@ impl Config {
         let settings = Settings::read(path, text, variables)?;
         let (tenant, limits) = (read_tenant(&settings)?, read_limits(&settings)?);
         let credential = Credential::read(&settings)?;
-        let store = Storage::read(&settings, &tenant.id, tenant.cloud, &credential)?;
+        let captured = Captured { tenant: &tenant.id, cloud: tenant.cloud, credential: &credential };
+        let store = Storage::read(&settings, &STORE, captured)?.expect("[store] can't be none");
+        let mirror = Storage::read(&settings, &MIRROR, captured)?;
+        if mirror.as_ref().is_some_and(|mirror| mirror.to_string() == store.to_string()) {
+            return Err(settings.wrong("store.mirror.kind", "another place than that of [store]"));
+        }
+        let expiry = AzureAccess::read_expiry(&settings, captured)?;
+        let retention = read_retention(&settings)?;
         let service = Service::read(&settings)?;
         Ok(Config {
             path: path.to_owned(),
             tenant,
-            surroundings: Surroundings::of(&[credential.variable(), store.variable(), service.variable()], variables),
+            surroundings: Surroundings::of(
+                &[
+                    credential.variable(),
+                    store.variable(),
+                    mirror.as_ref().and_then(Storage::variable),
+                    expiry.as_ref().and_then(AzureAccess::variable),
+                    service.variable(),
+                ],
+                variables,
+            ),
             client_id: settings.text("credential.client_id"),
             credential,
             store,
+            mirror,
             index_path: settings.path("index.path"),
             state_path: settings.path("state.path"),
             key_file: settings.path("signing.key_file"),
             schedule: Schedule::read(&settings)?,
             service,
-            retention_years: read_retention(&settings)?,
+            retention,
+            retention_years: retention.years(),
+            expiry,
             listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
             capture: read_capture(&settings)?,
             limits,
@@ -303,19 +330,28 @@ fn read_tenant(settings: &Settings) -> Result<Tenant, ConfigError> {
     Ok(Tenant { id: id.to_ascii_lowercase(), cloud, graph_url, login_url })
 }
 
-fn read_retention(settings: &Settings) -> Result<u64, ConfigError> {
+fn read_retention(settings: &Settings) -> Result<Retention, ConfigError> {
     let (preset, years) = (settings.given("retention.preset"), settings.given_number("retention.years"));
     match (preset, years) {
         (Some(_), Some(_)) => {
             let place = settings.place("retention.years");
             Err(ConfigError::Both { place, one: "preset", other: "years" })
         }
-        (None, Some(years)) if (1..=100).contains(&years) => Ok(years),
+        (None, Some(years)) if (1..=100).contains(&years) => Ok(Retention::of_months(12 * years as u32)),
         (None, Some(_)) => Err(settings.wrong("retention.years", "a number of years from 1 to 100")),
-        (Some(preset), None) if preset != "sox" => {
-            Err(settings.wrong("retention.preset", "\"sox\" (7 years), or years"))
+        (preset, None) => {
+            let preset = preset.unwrap_or_else(|| "sox".to_owned());
+            Retention::of_presets(&preset).map_err(|_| {
+                let known = PRESETS.iter().map(|known| {
+                    format!("{} ({})", known.name, Retention::of_months(known.months))
+                });
+                let known = known.collect::<Vec<_>>().join(", ");
+                let expected = format!(
+                    "one or more of {known}, with commas between; or years, where a rule names no number (GDPR, NIS2, DORA)"
+                );
+                settings.wrong("retention.preset", &expected)
+            })
         }
-        _ => Ok(7),
     }
 }
 

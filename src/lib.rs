@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod diff;
 pub mod graph;
 pub mod hash;
+pub mod hold;
 pub mod index;
 pub mod model;
 pub mod query;

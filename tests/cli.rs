@@ -52,12 +52,16 @@ impl Bench {
     }
 
     fn run(&self, arguments: &[&str]) -> Outcome {
+        self.run_at(NOW, arguments)
+    }
+
+    fn run_at(&self, now: &str, arguments: &[&str]) -> Outcome {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let console =
             Console { out: &mut out, err: &mut err, out_is_terminal: false, err_is_terminal: false, colour: false };
         let config = self.path("tenure.toml").display().to_string();
         let line = ["tenure", "--config", &config].into_iter().chain(arguments.iter().copied());
-        let clock = Arc::new(ManualClock::new(at(NOW)));
+        let clock = Arc::new(ManualClock::new(at(now)));
         let code = cli::run(line.map(Into::into), Vec::new(), clock, console);
         let text = |bytes: Vec<u8>| {
             let text = String::from_utf8(bytes).unwrap();
@@ -68,7 +72,11 @@ impl Bench {
 
     /// The whole of what a command did, as the snapshots hold it.
     fn tell(&self, arguments: &[&str]) -> String {
-        let Outcome { code, out, err } = self.run(arguments);
+        self.tell_at(NOW, arguments)
+    }
+
+    fn tell_at(&self, now: &str, arguments: &[&str]) -> String {
+        let Outcome { code, out, err } = self.run_at(now, arguments);
         let shown: Vec<String> = arguments
             .iter()
             .map(
@@ -422,6 +430,99 @@ fn init() {
     assert!(std::fs::exists(bench.path("state/head.json")).unwrap());
 }
 
+/// When the files of a test are all past their retention: they are as old as the test is.
+const LATE: &str = "2050-01-01T00:00:00Z";
+
+/// Times at which files were created, in what a command says, with an X for each digit.
+fn without_file_times(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let is_date = |at: usize| {
+        let form = b"0000-00-00?00:00:00";
+        bytes.len() >= at + form.len()
+            && bytes[at..at + form.len()].iter().zip(form).all(|(found, form)| match form {
+                b'0' => found.is_ascii_digit(),
+                b'?' => true,
+                form => found == form,
+            })
+    };
+    let mut masked = bytes.to_vec();
+    for at in (0..bytes.len()).filter(|at| is_date(*at)) {
+        let end = bytes[at..].iter().position(|b| b"\"Z\n;".contains(b)).map_or(bytes.len(), |len| at + len);
+        masked[at..end].iter_mut().filter(|b| b.is_ascii_digit()).for_each(|b| *b = b'X');
+    }
+    String::from_utf8(masked).unwrap()
+}
+
+#[test]
+fn expire() {
+    let bench = Bench::told();
+    std::fs::write(bench.path("tenure.key"), signer("contoso.com").to_secret_text()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        // Two months more, so that there is something to end.
+        let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(bench.path("archive")));
+        let mut appender =
+            tenure::archive::appender::Appender::open(store.clone(), signer("contoso.com"), None).await.unwrap();
+        let place = tenure::archive::pack::Place { container: "2026-10".into(), segment: 8, seq: 8 };
+        let archive = tenure::query::Archive::open(store, &bench.path("index"), |_| (), |_, _| ()).await.unwrap();
+        let head = archive.at(&tenure::query::Moment::Head, at(NOW)).unwrap();
+        let mut lines = Vec::new();
+        let each = |text: &[u8]| {
+            lines.extend_from_slice(text);
+            Ok(std::ops::ControlFlow::Continue(()))
+        };
+        archive.dump(&head, None, each).await.unwrap();
+        let parts = tenure::archive::pack::write(&place, tenure::archive::pack::Kind::Base, &lines);
+        let mut body = tenure::archive::entry::Body::clone(&archive.body(7).await.unwrap());
+        for part in &parts {
+            appender.put_pack(part).await.unwrap();
+        }
+        let draft = appender.draft("capture", at("2026-10-01T00:00:00Z")).unwrap();
+        (body.seq, body.prev, body.committed, body.container, body.segment) =
+            (draft.seq, draft.prev, draft.committed, Some("2026-10".into()), Some(8));
+        let time = at("2026-10-01T00:00:00Z");
+        (body.slot, body.last_slot, body.t0, body.t1) = (Some(time), Some(time), Some(time), Some(time));
+        let packs = parts.into_iter().map(|part| part.reference).collect();
+        body.base = Some(tenure::archive::entry::Base { packs });
+        appender.commit(&body).await.unwrap();
+    });
+    let tell = |arguments: &[&str]| match arguments[0] {
+        "expire" => without_file_times(&bench.tell_at(LATE, arguments)),
+        _ => bench.tell_at(LATE, arguments),
+    };
+    let json = bench.run_at(LATE, &["expire", "--json"]).out;
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let hash = plan["plan"].as_str().unwrap()[..12].to_owned();
+    let commands: [&[&str]; 12] = [
+        &["expire"],
+        &["expire", "--json"],
+        &["expire", "--confirm", "000000000000"],
+        &["expire", "--mirror"],
+        &["expire", "--confirm", &hash],
+        &["expire"],
+        &["expire", "--confirm", &hash],
+        &["show", "Adele Vance", "--at", "#2"],
+        &["show", "Adele Vance", "--at", "#6"],
+        &["verify", "--deep"],
+        &["history", "Adele Vance"],
+        &["captures"],
+    ];
+    insta::assert_snapshot!(commands.map(tell).join("\n"));
+}
+
+#[test]
+fn migrate() {
+    let bench = Bench::told();
+    let copy = bench.path("copy").display().to_string();
+    let first = bench.tell_all(&[&["migrate"], &["migrate", "--to", &copy], &["migrate", "--to", &copy, "--json"]]);
+    rewrite(&hidden(&bench, "copy", "0000000006-d000"), |bytes| bytes[20] ^= 1);
+    let changed = bench.tell(&["migrate", "--to", &copy]);
+    rewrite(&bench.path("copy/log/e/0000000002"), |bytes| bytes[20] ^= 1);
+    let other = bench.tell(&["migrate", "--to", &copy]);
+    let masked = [first, changed, other].join("\n").replace(&bench.path("").display().to_string(), "DIR/");
+    insta::assert_snapshot!(masked);
+}
+
 #[test]
 fn colours_are_for_people() {
     let bench = Bench::told();
@@ -457,7 +558,7 @@ fn a_closed_pipe_is_quiet() {
 #[test]
 fn help() {
     let bench = Bench::empty();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 12] = [
         &["--help"],
         &["init", "--help"],
         &["captures", "--help"],
@@ -467,6 +568,8 @@ fn help() {
         &["search", "--help"],
         &["dump", "--help"],
         &["diff", "--help"],
+        &["expire", "--help"],
+        &["migrate", "--help"],
         &["index", "--help"],
     ];
     insta::assert_snapshot!(bench.tell_all(&commands));

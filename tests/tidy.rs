@@ -19,9 +19,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("capture", &["archive", "canonical", "clock", "collect", "graph", "hash", "index", "model", "store"]),
     ("diff", &["canonical", "hash", "model"]),
     ("query", &["archive", "canonical", "diff", "hash", "index", "model", "store"]),
-    ("daemon", &["archive", "capture", "clock", "collect", "hash", "store"]),
+    ("hold", &["archive", "clock", "hash", "store"]),
+    ("daemon", &["archive", "capture", "clock", "collect", "hash", "index", "query", "store"]),
     ("web", &["clock", "daemon"]),
-    ("config", &["capture", "daemon", "graph", "model"]),
+    ("config", &["capture", "daemon", "graph", "hold", "model"]),
 ];
 
 fn root() -> PathBuf {

@@ -5,6 +5,8 @@
 //! An entry is hashed as the bytes that are stored, never by writing a value again. [`Body`] is for reading and for
 //! making new ones.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -91,6 +93,11 @@ impl Entry {
     pub fn is_signed_by(&self, verifier: &Verifier) -> bool {
         self.key == verifier.id() && verifier.verifies(&signed_message(&self.text), &self.signature)
     }
+
+    /// The bytes of the file that was read: the frame has one spelling only, so that nothing of it is lost.
+    pub fn file(&self) -> Vec<u8> {
+        frame(&self.text, self.key, &self.signature)
+    }
 }
 
 /// The part of an entry that every version has, of an entry that this build must not pass over: another version, or a
@@ -147,6 +154,11 @@ fn unframe(file: &[u8]) -> Option<(&[u8], KeyId, [u8; 64])> {
     let decoded: [u8; 64] = STANDARD.decode(signature).ok()?.try_into().ok()?;
     let framed = !text.contains(&b'\n') && STANDARD.encode(decoded) == signature;
     framed.then_some((text, key.parse().ok()?, decoded))
+}
+
+fn frame(text: &[u8], key: KeyId, signature: &[u8; 64]) -> Vec<u8> {
+    let line = format!("\n{key} {}\n", STANDARD.encode(signature));
+    [text, line.as_bytes()].concat()
 }
 
 fn signed_message(text: &[u8]) -> Vec<u8> {
@@ -425,6 +437,10 @@ pub struct Body {
     pub range: Option<Vec<u64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<String>,
+
+    // expired
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<BTreeMap<String, u64>>,
 }
 
 impl Body {
@@ -509,12 +525,20 @@ impl Body {
             target: None,
             range: None,
             names: None,
+            answers: None,
         }
     }
 
     /// Whether this is a capture.
     pub fn is_capture(&self) -> bool {
         self.kind == "capture"
+    }
+
+    /// Every pack that the entry commits to, in the order of its places: changes, base, the rest.
+    pub fn all_packs(&self) -> impl Iterator<Item = &PackRef> {
+        let delta = self.delta.iter().flat_map(|delta| &delta.packs);
+        let base = self.base.iter().flat_map(|base| &base.packs);
+        delta.chain(base).chain(self.packs.iter().flatten())
     }
 
     /// Whether this capture opens a segment.
@@ -569,9 +593,7 @@ impl Body {
     /// [`InvalidEntry::TooLong`].
     pub fn sign(&self, signer: &Signer) -> Result<Vec<u8>, InvalidEntry> {
         let text = self.to_text();
-        let signature = STANDARD.encode(signer.sign(&signed_message(&text)));
-        let line = format!("\n{} {signature}\n", signer.verifier().id());
-        let file = [text.as_slice(), line.as_bytes()].concat();
+        let file = frame(&text, signer.verifier().id(), &signer.sign(&signed_message(&text)));
         if file.len() > MAX_LEN { Err(InvalidEntry::TooLong) } else { Ok(file) }
     }
 }
@@ -665,6 +687,7 @@ mod tests {
         let file = body.sign(&signer()).unwrap();
         let entry = Entry::parse(&file).unwrap();
         assert_eq!(entry.body, body);
+        assert_eq!(entry.file(), file);
         assert!(entry.is_signed_by(signer().verifier()));
         assert!(!entry.is_signed_by(Signer::from_seed("tenure/test", [3; 32]).verifier()));
         assert!(file.starts_with(br#"{"committed":"2026-08-01T00:00:00.000Z","features":[],"keys":["#));

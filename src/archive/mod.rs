@@ -4,12 +4,14 @@
 //! lacks. `docs/format.md` is the specification; the modules here follow its sections.
 
 pub mod appender;
+pub mod copy;
 pub mod entry;
 pub mod line;
 pub mod log;
 pub mod note;
 pub mod pack;
 pub mod reader;
+pub mod register;
 pub mod trie;
 pub mod verify;
 pub mod walker;

@@ -1,4 +1,4 @@
-//! The head of the log as this machine last saw it, in a file outside the archive.
+//! The head of the log as this machine last saw it, and how far a copy has come, in files outside the archive.
 //!
 //! Must never know: what the head is compared with.
 
@@ -9,6 +9,9 @@ use crate::archive::appender::RememberedHead;
 
 /// The file in the directory of `[state]`.
 const HEAD: &str = "head.json";
+
+/// The file that holds how far the mirror has come.
+const MIRROR: &str = "mirror.json";
 
 /// What goes wrong with the file.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +59,29 @@ pub fn remembered_head(directory: &Path) -> Result<Option<RememberedHead>, HeadE
 /// # Errors
 /// [`HeadError::Unwritable`].
 pub fn remember_head(directory: &Path, head: &RememberedHead) -> Result<(), HeadError> {
+    remember(directory, HEAD, head)
+}
+
+/// How far the mirror had come; from the beginning where nobody knows: then everything is looked through once.
+pub fn mirrored_head(directory: &Path) -> Option<RememberedHead> {
+    serde_json::from_slice(&std::fs::read(directory.join(MIRROR)).ok()?).ok()
+}
+
+/// Remembers how far the mirror has come.
+///
+/// # Errors
+/// [`HeadError::Unwritable`].
+pub fn remember_mirror(directory: &Path, head: &RememberedHead) -> Result<(), HeadError> {
+    remember(directory, MIRROR, head)
+}
+
+fn remember(directory: &Path, name: &str, head: &RememberedHead) -> Result<(), HeadError> {
     let write = || {
         std::fs::create_dir_all(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&serde_json::to_vec(head)?)?;
         file.as_file().sync_all()?;
-        file.persist(directory.join(HEAD))?;
+        file.persist(directory.join(name))?;
         Ok::<_, std::io::Error>(())
     };
     write().map_err(|source| HeadError::Unwritable { path: directory.to_owned(), source })

@@ -38,7 +38,7 @@ mod stop;
 mod sweep;
 mod turns;
 
-pub use head::{HeadError, remember_head, remembered_head};
+pub use head::{HeadError, mirrored_head, remember_head, remember_mirror, remembered_head};
 pub use progress::{Progress, ProgressError};
 pub use stop::{Stop, Stopper};
 

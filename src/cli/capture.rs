@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::console::Spinner;
 use super::failure::{Ended, Failure, Kind};
 use super::session::{Place, Session};
-use super::state;
 use super::storage::Purpose;
+use super::{mirror, state};
 use crate::archive::entry::{Coverage, Entry, entry_name};
 use crate::archive::note::Signer;
 use crate::capture::{CaptureError, Capturer, Committed, Local, Progress, Request, Watch};
@@ -53,6 +53,9 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         // The capture is committed; only the next look at a cut-off log knows less.
         session.warn(&failure.error.to_string());
     }
+    // Nothing of this is part of the capture, which is committed.
+    let head = committed.body.seq + 1;
+    mirror::follow(&config, &*store, head, session).await;
     if session.globals.json {
         let file = store.get(&entry_name(committed.body.seq)).await?;
         let text = Entry::parse(&file).map(|entry| entry.text).unwrap_or_default();

@@ -2,6 +2,7 @@
 //!
 //! Must never know: the index; the log itself is read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,7 +49,13 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let end = greatest_seq(&*store).await?;
     let first = Step { seq: 0, leaf: Some(genesis.leaf), verdict: Verdict::Good(genesis) };
     let (mut steps, mut next) = (Vec::new(), Some(first));
+    let mut ended = BTreeSet::new();
     while let Some(step) = next {
+        if let Verdict::Good(entry) = &step.verdict
+            && entry.body.kind == "expired"
+        {
+            ended.extend(entry.body.target);
+        }
         if is_within(&step, &from, &to) {
             steps.push(step);
         }
@@ -63,7 +70,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
             }
         }
     } else {
-        print(steps, session)?;
+        print(steps, &ended, session)?;
         if arguments.rows {
             for step in steps {
                 print_rows(step, session)?;
@@ -96,7 +103,7 @@ fn time_of(body: &Body) -> Timestamp {
     if body.is_capture() { body.query_time() } else { body.committed }
 }
 
-fn print(steps: &[Step], session: &mut Session<'_>) -> Result<(), Failure> {
+fn print(steps: &[Step], ended: &BTreeSet<u64>, session: &mut Session<'_>) -> Result<(), Failure> {
     let mut rows = Vec::with_capacity(steps.len());
     let mut last_capture: Option<Timestamp> = None;
     for step in steps {
@@ -117,6 +124,9 @@ fn print(steps: &[Step], session: &mut Session<'_>) -> Result<(), Failure> {
             last_capture = Some(at);
         }
         notes.extend(notes_of(body));
+        if body.segment.is_some_and(|segment| ended.contains(&segment)) {
+            notes.push("content expired".to_owned());
+        }
         let number = |number: fn(&crate::archive::entry::Delta) -> u64| {
             body.delta.as_ref().map_or(String::new(), |delta| number(delta).to_string())
         };
@@ -190,6 +200,9 @@ fn notes_of(body: &Body) -> Vec<String> {
     if let Some(slots) = &body.slots {
         notes.push(format!("no capture from {} to {}", slots[0], slots[slots.len() - 1]));
         notes.extend(body.code.clone());
+    }
+    if matches!(body.kind.as_str(), "expire" | "expired") {
+        notes.extend(body.target.map(|segment| format!("segment #{segment}")));
     }
     let Some(rows) = &body.cover else { return notes };
     let incomplete: Vec<&Coverage> =

@@ -6,8 +6,10 @@ use std::error::Error;
 use std::io;
 
 use crate::archive::appender::AppendError;
+use crate::archive::copy::CopyError;
 use crate::archive::walker::WalkError;
 use crate::config::ConfigError;
+use crate::hold::ExpireError;
 use crate::index::IndexError;
 use crate::query::{Candidate, QueryError};
 use crate::store::StoreError;
@@ -176,6 +178,42 @@ impl From<AppendError> for Failure {
     }
 }
 
+impl From<ExpireError> for Failure {
+    fn from(error: ExpireError) -> Failure {
+        match error {
+            ExpireError::Walk(error) => error.into(),
+            ExpireError::Append(error) => error.into(),
+            ExpireError::Store(StoreError::Denied { .. }) => Failure::new(Kind::Failed, error).hint(
+                "whoever [expiry] names has to be allowed to read, to list and to delete in the months: \
+                 docs/operations.md, \"Retention\"",
+            ),
+            ExpireError::Store(_) => {
+                Failure::new(Kind::Failed, error).hint("run `tenure expire` again: it goes on with what was begun")
+            }
+            ExpireError::Lost { .. } => Failure::new(Kind::Integrity, error).hint(VERIFY),
+        }
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Failure {
+        let kind = if error.is_integrity() { Kind::Integrity } else { Kind::Failed };
+        match error {
+            CopyError::Walk(error) => error.into(),
+            CopyError::Source(error) => error.into(),
+            CopyError::Destination(StoreError::NoContainer { name, container }) => {
+                let text = format!("the copy has no container {container}, where {name} belongs");
+                Failure::new(Kind::Failed, text)
+                    .hint("make it with its policy, and run again: it goes on where it stopped")
+            }
+            CopyError::Destination(_) => Failure::new(kind, error).hint("run again: it goes on where it stopped"),
+            CopyError::Differs { .. } | CopyError::Rewritten { .. } => Failure::new(kind, error)
+                .hint("`tenure verify` of each tells which of the two is what was committed; nothing was overwritten"),
+            CopyError::Ahead { .. } => Failure::new(Kind::Usage, error),
+        }
+    }
+}
+
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Failure {
         if error.is_integrity() {
@@ -197,6 +235,10 @@ impl From<QueryError> for Failure {
             }
             QueryError::BeforeFirst { first, .. } => {
                 hints.push(format!("#{first} names the first capture"));
+                Kind::Usage
+            }
+            QueryError::Expired { .. } => {
+                hints.push("nothing is damaged: `tenure captures` shows the entries, which are kept longer".to_owned());
                 Kind::Usage
             }
             QueryError::NoSuchCapture { .. } => {

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::{json, render};
 use crate::canonical::Key;
 use crate::diff::LinkChange;
-use crate::query::{Archive, Moment, Revision};
+use crate::query::{Archive, Moment, QueryError, Revision};
 
 /// Arguments of `tenure history`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,9 @@ async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &m
     for revision in revisions {
         let before = match &revision.not_before {
             Some(before) => format!("after {}", render::capture(before)),
+            None if archive.view().capture_before(revision.capture.seq).map_err(QueryError::from)?.is_some() => {
+                "the oldest base that is kept has it, what was before expired".to_owned()
+            }
             None => "the archive began with it".to_owned(),
         };
         let title = format!("{}  {}", render::capture(&revision.capture), revision.change.as_str());

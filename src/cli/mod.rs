@@ -20,11 +20,14 @@ mod demo;
 mod diff;
 mod doctor;
 mod dump;
+mod expire;
 mod failure;
 mod history;
 mod index;
 mod init;
 mod json;
+mod migrate;
+pub mod mirror;
 mod render;
 mod search;
 mod serve;
@@ -38,7 +41,7 @@ mod verify;
 pub use console::{Console, Paint, Progress};
 pub use failure::{Ended, Failure, Kind, exit_code};
 pub use session::Session;
-pub use state::{remember_head, remembered_head};
+pub use state::{mirrored_head, remember_head, remember_mirror, remembered_head};
 
 /// A long-retention archive for Microsoft Entra ID.
 #[derive(Debug, Parser)]
@@ -110,6 +113,10 @@ enum Command {
     Dump(dump::Arguments),
     /// Show what changed between two times
     Diff(diff::Arguments),
+    /// End what is past its retention and nothing holds; shows its plan first
+    Expire(expire::Arguments),
+    /// Copy the archive to another store and prove it equal
+    Migrate(migrate::Arguments),
     /// Look after the index
     #[command(subcommand)]
     Index(index::Command),
@@ -155,6 +162,8 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Search(arguments) => search::run(arguments, session).await,
         Command::Dump(arguments) => dump::run(arguments, session).await,
         Command::Diff(arguments) => diff::run(arguments, session).await,
+        Command::Expire(arguments) => expire::run(arguments, session).await,
+        Command::Migrate(arguments) => migrate::run(arguments, session).await,
         Command::Index(command) => index::run(command, session).await,
     }
 }

@@ -1,4 +1,4 @@
-//! The head of the log as this machine last saw it, with what helps where it can't be used.
+//! The head of the log as this machine last saw it, and how far a copy has come, in files outside the archive.
 //!
 //! Must never know: what the head is compared with.
 
@@ -7,6 +7,19 @@ use std::path::Path;
 use super::failure::{Failure, Kind};
 use crate::archive::appender::RememberedHead;
 use crate::capture::HeadError;
+
+/// How far the mirror had come; from the beginning where nobody knows: then everything is looked through once.
+pub fn mirrored_head(directory: &Path) -> Option<RememberedHead> {
+    crate::capture::mirrored_head(directory)
+}
+
+/// Remembers how far the mirror has come.
+///
+/// # Errors
+/// Where it can't be written.
+pub fn remember_mirror(directory: &Path, head: &RememberedHead) -> Result<(), Failure> {
+    Ok(crate::capture::remember_mirror(directory, head)?)
+}
 
 /// The head that was remembered in `directory`; `None` where none was.
 ///

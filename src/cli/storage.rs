@@ -19,7 +19,7 @@ use crate::store::azure::guard::Guard;
 use crate::store::azure::{
     Access, Management, NoAccess, Options, OptionsError, RESOURCE, Signature, Token, TokenFuture, TokenSource,
 };
-use crate::store::{AzureStore, FilesystemStore, Store};
+use crate::store::{AzureExpiry, AzureStore, Expiry, FilesystemExpiry, FilesystemStore, Store};
 
 /// What a command is going to do with the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Purpose {
     Read,
     /// Create blobs.
     Write,
+    /// Create blobs that another store holds already, at a person's command.
+    Copy,
 }
 
 /// The configured store. Sends nothing yet.
@@ -35,10 +37,60 @@ pub enum Purpose {
 /// # Errors
 /// Of kind configuration.
 pub fn open(config: &Config, clock: &Arc<dyn Clock>, purpose: Purpose) -> Result<Arc<dyn Store>, Failure> {
-    match &config.store {
+    open_place(config, &config.store, clock, purpose)
+}
+
+/// The copy that is kept in step; none where none is configured.
+///
+/// # Errors
+/// Of kind configuration.
+pub fn mirror(config: &Config, clock: &Arc<dyn Clock>, purpose: Purpose) -> Result<Option<Arc<dyn Store>>, Failure> {
+    config.mirror.as_ref().map(|place| open_place(config, place, clock, purpose)).transpose()
+}
+
+fn open_place(
+    config: &Config,
+    place: &Storage,
+    clock: &Arc<dyn Clock>,
+    purpose: Purpose,
+) -> Result<Arc<dyn Store>, Failure> {
+    match place {
         Storage::Filesystem(path) => Ok(Arc::new(FilesystemStore::new(path))),
         Storage::Azure(account) => Ok(Arc::new(open_account(config, account, clock, purpose)?)),
     }
+}
+
+/// What can end files at `place`, which is the archive or its copy. For the command that expires, and nobody else.
+///
+/// # Errors
+/// Of kind configuration, also where nobody is named who may delete in a storage account.
+pub(super) fn expiry(config: &Config, place: &Storage, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Expiry>, Failure> {
+    let account = match place {
+        Storage::Filesystem(path) => return Ok(Arc::new(FilesystemExpiry::new(path))),
+        Storage::Azure(account) => account,
+    };
+    let Some(named) = &config.expiry else {
+        let text = format!(
+            "nobody is named who may delete in {place}: the identity in [store] must not be able to, and [expiry] is empty"
+        );
+        return Err(Failure::new(Kind::Configuration, text)
+            .hint("for whoever is signed in to az: TENURE_EXPIRY__CREDENTIAL=azure_cli tenure expire")
+            .hint(
+                "it needs, on the months, Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read and \
+                 …/blobs/delete, and on the account …/containers/read and …/containers/delete",
+            ));
+    };
+    let access = access(config, named, clock)?;
+    let options = Options { account_url: account.account_url.clone(), prefix: account.prefix.clone(), access };
+    Ok(Arc::new(AzureExpiry::new(options, clock.clone())?))
+}
+
+fn access(config: &Config, named: &AzureAccess, clock: &Arc<dyn Clock>) -> Result<Access, Failure> {
+    Ok(match named {
+        AzureAccess::Signature(SecretPlace::File(path)) => Access::Signature(Signature::File(path.clone())),
+        AzureAccess::Signature(SecretPlace::Variable(name)) => Access::Signature(Signature::Held(config.secret(name)?)),
+        other => Access::Tokens(tokens(config, other, RESOURCE, clock)?.expect("all but signatures are identities")),
+    })
 }
 
 /// What checks that the configured account enforces what it is trusted for; none for a directory, which enforces nothing.
@@ -77,11 +129,7 @@ fn open_account(
         return Err(Failure::new(Kind::Configuration, text)
             .hint("give the service an identity of its own: managed_identity, workload_identity or a certificate"));
     }
-    let access = match &account.access {
-        AzureAccess::Signature(SecretPlace::File(path)) => Access::Signature(Signature::File(path.clone())),
-        AzureAccess::Signature(SecretPlace::Variable(name)) => Access::Signature(Signature::Held(config.secret(name)?)),
-        other => Access::Tokens(tokens(config, other, RESOURCE, clock)?.expect("all but signatures are identities")),
-    };
+    let access = access(config, &account.access, clock)?;
     let options = Options { account_url: account.account_url.clone(), prefix: account.prefix.clone(), access };
     Ok(AzureStore::new(options, clock.clone())?)
 }

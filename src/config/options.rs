@@ -30,7 +30,7 @@ impl Kind {
 /// An option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opt {
-    /// The section.
+    /// The section; `store.mirror` stands in the file as a section of its own.
     pub section: &'static str,
     /// The name in it.
     pub name: &'static str,
@@ -94,6 +94,23 @@ pub const OPTIONS: &[Opt] = &[
     row("store", "sas_env", Kind::Text, None),
     row("store", "resource_id", Kind::Text, None),
     row("store", "management_url", Kind::Text, None),
+    row("store.mirror", "kind", Kind::Text, Some("none")),
+    row("store.mirror", "path", Kind::Path, None),
+    row("store.mirror", "account_url", Kind::Text, None),
+    row("store.mirror", "prefix", Kind::Text, None),
+    row("store.mirror", "credential", Kind::Text, Some("same")),
+    row("store.mirror", "tenant", Kind::Text, None),
+    row("store.mirror", "client_id", Kind::Text, None),
+    row("store.mirror", "client_secret_file", Kind::Path, None),
+    row("store.mirror", "client_secret_env", Kind::Text, None),
+    row("store.mirror", "certificate_file", Kind::Path, None),
+    row("store.mirror", "certificate_key_file", Kind::Path, None),
+    row("store.mirror", "assertion_file", Kind::Path, None),
+    row("store.mirror", "identity_url", Kind::Text, None),
+    row("store.mirror", "sas_file", Kind::Path, None),
+    row("store.mirror", "sas_env", Kind::Text, None),
+    row("store.mirror", "resource_id", Kind::Text, None),
+    row("store.mirror", "management_url", Kind::Text, None),
     row("index", "path", Kind::Path, Some("index")),
     row("state", "path", Kind::Path, Some("state")),
     row("signing", "key_file", Kind::Path, Some("tenure.key")),
@@ -108,6 +125,17 @@ pub const OPTIONS: &[Opt] = &[
     row("verification", "days", Kind::Number, Some("30")),
     row("retention", "preset", Kind::Text, None),
     row("retention", "years", Kind::Number, None),
+    row("expiry", "credential", Kind::Text, Some("none")),
+    row("expiry", "tenant", Kind::Text, None),
+    row("expiry", "client_id", Kind::Text, None),
+    row("expiry", "client_secret_file", Kind::Path, None),
+    row("expiry", "client_secret_env", Kind::Text, None),
+    row("expiry", "certificate_file", Kind::Path, None),
+    row("expiry", "certificate_key_file", Kind::Path, None),
+    row("expiry", "assertion_file", Kind::Path, None),
+    row("expiry", "identity_url", Kind::Text, None),
+    row("expiry", "sas_file", Kind::Path, None),
+    row("expiry", "sas_env", Kind::Text, None),
     row("web", "listen", Kind::Text, Some("127.0.0.1:8470")),
     collection("user"),
     collection("group"),
@@ -173,7 +201,7 @@ pub const OPTIONS: &[Opt] = &[
 
 /// The option called `section.name`.
 pub(super) fn find(full_name: &str) -> Option<&'static Opt> {
-    let (section, name) = full_name.split_once('.')?;
+    let (section, name) = full_name.rsplit_once('.')?;
     OPTIONS.iter().find(|option| option.section == section && option.name == name)
 }
 

@@ -64,17 +64,32 @@ impl Settings {
                 let (name, expected) = (name.to_owned(), format!("a section, written [{name}]"));
                 return Err(ConfigError::Value { place, name, found, expected });
             };
-            for (key, value) in members {
-                let place = self.line(text, key.span());
-                let option = known(name, key.get_ref(), &place)?;
-                let text = read_value(value.get_ref(), option).ok_or_else(|| ConfigError::Value {
-                    place: place.clone(),
-                    name: option.full_name(),
-                    found: format!("a {}", value.get_ref().type_str()),
-                    expected: option.kind.expected().to_owned(),
-                })?;
-                self.given.insert(option.full_name(), Setting { text, place });
+            self.read_section(name, members, text)?;
+        }
+        Ok(())
+    }
+
+    fn read_section(&mut self, section: &str, members: &DeTable<'_>, text: &str) -> Result<(), ConfigError> {
+        for (key, value) in members {
+            let place = self.line(text, key.span());
+            let inner = format!("{section}.{}", key.get_ref());
+            if let Some(members) = value.get_ref().as_table() {
+                let sections = || OPTIONS.iter().map(|option| option.section);
+                if !sections().any(|known| known == inner) {
+                    let nearest = options::nearest(&inner, sections()).map(describe);
+                    return Err(ConfigError::Unknown { place, name: format!("[{inner}]"), nearest });
+                }
+                self.read_section(&inner, members, text)?;
+                continue;
             }
+            let option = known(section, key.get_ref(), &place)?;
+            let text = read_value(value.get_ref(), option).ok_or_else(|| ConfigError::Value {
+                place: place.clone(),
+                name: option.full_name(),
+                found: format!("a {}", value.get_ref().type_str()),
+                expected: option.kind.expected().to_owned(),
+            })?;
+            self.given.insert(option.full_name(), Setting { text, place });
         }
         Ok(())
     }
@@ -84,11 +99,12 @@ impl Settings {
         let Some((section, name)) = variable.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) else {
             return Ok(());
         };
-        let wanted =
-            |option: &&Opt| option.section.eq_ignore_ascii_case(section) && option.name.eq_ignore_ascii_case(name);
+        let same = |known: &str, given: &str| known.replace('.', "_").eq_ignore_ascii_case(given);
+        let wanted = |option: &&Opt| same(option.section, section) && option.name.eq_ignore_ascii_case(name);
         let place = variable.to_owned();
         let Some(option) = OPTIONS.iter().find(wanted) else {
-            let variables = |option: &Opt| format!("{PREFIX}{}__{}", option.section, option.name).to_uppercase();
+            let variables =
+                |option: &Opt| format!("{PREFIX}{}__{}", option.section.replace('.', "_"), option.name).to_uppercase();
             let score = |option: &&Opt| (strsim::jaro_winkler(variable, &variables(option)) * 1e6) as u64;
             let nearest = OPTIONS.iter().max_by_key(score).map(variables);
             return Err(ConfigError::Unknown { place, name: variable.to_owned(), nearest });
@@ -191,14 +207,26 @@ impl Settings {
 }
 
 /// Options that name a variable which holds a secret, and no option.
-const SECRET_VARIABLES: [&str; 4] =
-    ["credential.client_secret_env", "store.client_secret_env", "store.sas_env", "alarms.webhook_secret_env"];
+const SECRET_VARIABLES: [&str; 8] = [
+    "credential.client_secret_env",
+    "store.client_secret_env",
+    "store.sas_env",
+    "store.mirror.client_secret_env",
+    "store.mirror.sas_env",
+    "expiry.client_secret_env",
+    "expiry.sas_env",
+    "alarms.webhook_secret_env",
+];
 
 /// Options of which one makes the other void.
-const EXCLUSIVE: [(&str, &str); 5] = [
+const EXCLUSIVE: [(&str, &str); 9] = [
     ("credential.client_secret_file", "credential.client_secret_env"),
     ("store.client_secret_file", "store.client_secret_env"),
     ("store.sas_file", "store.sas_env"),
+    ("store.mirror.client_secret_file", "store.mirror.client_secret_env"),
+    ("store.mirror.sas_file", "store.mirror.sas_env"),
+    ("expiry.client_secret_file", "expiry.client_secret_env"),
+    ("expiry.sas_file", "expiry.sas_env"),
     ("alarms.webhook_secret_file", "alarms.webhook_secret_env"),
     ("retention.preset", "retention.years"),
 ];

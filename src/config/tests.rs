@@ -69,7 +69,8 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
     assert_eq!(template.limits, least.limits);
     assert_eq!(template.limits, graph::Limits::default());
     assert_eq!((template.store, template.listen), (least.store, least.listen));
-    assert_eq!((template.schedule, template.retention_years), (least.schedule, least.retention_years));
+    assert_eq!((template.mirror, template.expiry), (None, None));
+    assert_eq!((template.schedule, template.retention), (least.schedule, least.retention));
     assert_eq!(template.capture.off, Vec::<String>::new());
 }
 
@@ -240,4 +241,64 @@ fn an_archive_in_a_storage_account_is_read_with_places_instead_of_secrets() {
     assert!(missing("account_url = \"a\"\ncredential = \"sas\"\n").contains("store.sas_file is missing"));
     let secret = missing("account_url = \"a\"\ncredential = \"client_secret\"\nclient_id = \"x\"\n");
     assert!(secret.contains("store.client_secret_file is missing"));
+}
+
+#[test]
+fn retention_is_the_longest_of_what_applies() {
+    let months = |text: &str| parse(&format!("{LEAST}[retention]\n{text}\n"), &[]).unwrap().retention.months();
+    assert_eq!(parse(LEAST, &[]).unwrap().retention.months(), 84);
+    assert_eq!(months("preset = \"pci-dss\""), 12);
+    assert_eq!(months("preset = \"pci-dss, hipaa, omb-m-21-31\""), 72);
+    assert_eq!(months("years = 10"), 120);
+    assert_eq!(parse(&format!("{LEAST}[retention]\npreset = \"fedramp\"\n"), &[]).unwrap().retention_years, 3);
+    for unknown in ["gdpr", "sox, nis2", "sox,"] {
+        let told = message(&format!("{LEAST}[retention]\npreset = \"{unknown}\"\n"), &[]);
+        assert!(told.contains("hipaa (6 years)") && told.contains("fedramp (30 months)"), "{told}");
+        assert!(told.contains("GDPR, NIS2, DORA"), "{told}");
+    }
+    let both = message(&format!("{LEAST}[retention]\npreset = \"sox\"\nyears = 8\n"), &[]);
+    assert!(both.contains("preset and years are both given"), "{both}");
+    assert!(message(&format!("{LEAST}[retention]\nyears = 0\n"), &[]).contains("from 1 to 100"));
+}
+
+#[test]
+fn a_mirror_is_a_second_place_with_options_of_its_own() {
+    let mirror = |text: &str, variables: &[(&str, &str)]| parse(&format!("{LEAST}{text}"), variables).unwrap().mirror;
+    assert_eq!(mirror("", &[]), None);
+    assert_eq!(mirror("[store.mirror]\npath = \"m\"\n", &[]), None, "without a kind there is none");
+    let there = Some(Storage::Filesystem("/srv/tenure/m".into()));
+    assert_eq!(mirror("[store.mirror]\nkind = \"filesystem\"\npath = \"m\"\n", &[]), there);
+    let variables = [("TENURE_STORE_MIRROR__KIND", "filesystem"), ("TENURE_STORE_MIRROR__PATH", "m")];
+    assert_eq!(mirror("", &variables), there);
+    let azure = "[store.mirror]\nkind = \"azure\"\naccount_url = \"https://b\"\ncredential = \"client_secret\"\n\
+                 client_id = \"x\"\nclient_secret_env = \"MIRROR_SECRET\"\n";
+    let config = parse(&format!("{LEAST}{azure}"), &[("MIRROR_SECRET", "s3cret")]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let Some(Storage::Azure(account)) = &config.mirror else { panic!() };
+    let AzureAccess::Identity { tenant, credential } = &account.access else { panic!() };
+    assert!(config.storage_identity(tenant, credential).is_ok());
+    let wrong = |text: &str| message(&format!("{LEAST}{text}"), &[]);
+    assert!(wrong("[store.mirror]\nkind = \"filesystem\"\n").contains("store.mirror.path is missing"));
+    assert!(wrong("[store.mirror]\nkind = \"tape\"\n").contains("one of none, filesystem, azure"));
+    assert!(
+        wrong("[store.mirror]\npaht = \"m\"\n").contains("paht in [store.mirror] is no option; did you mean path?")
+    );
+    assert!(
+        wrong("[store.miror]\npath = \"m\"\n").contains("[store.miror] is no option; did you mean [store.mirror]?")
+    );
+    assert!(wrong("[store]\nkind = \"none\"\n").contains("one of filesystem, azure"));
+    let same = "[store.mirror]\nkind = \"filesystem\"\npath = \"archive\"\n";
+    assert!(wrong(same).contains("another place than that of [store]"));
+}
+
+#[test]
+fn segments_are_ended_by_somebody_who_is_not_the_service() {
+    let expiry = |text: &str| parse(&format!("{LEAST}[expiry]\n{text}"), &[]).map(|config| config.expiry);
+    assert_eq!(expiry("").unwrap(), None);
+    assert_eq!(expiry("credential = \"azure_cli\"\n").unwrap(), Some(AzureAccess::AzureCli));
+    let signed = expiry("credential = \"sas\"\nsas_file = \"s\"\n").unwrap();
+    assert_eq!(signed, Some(AzureAccess::Signature(SecretPlace::File("/srv/tenure/s".into()))));
+    let told = expiry("credential = \"same\"\n").unwrap_err().to_string();
+    assert!(told.contains("expiry.credential is \"same\", expected one of none, client_secret"), "{told}");
+    assert!(expiry("credential = \"sas\"\n").unwrap_err().to_string().contains("expiry.sas_file is missing"));
 }

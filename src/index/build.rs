@@ -7,6 +7,7 @@ use std::sync::Arc;
 use redb::ReadableTable;
 
 use super::base::{load_base, resync};
+use super::ends::Ends;
 use super::rows::Tables;
 use super::tables::*;
 use super::{Index, IndexError};
@@ -22,6 +23,8 @@ use crate::store::{Store, StoreError};
 const BATCH: usize = 64;
 /// Lines folded in one transaction, about.
 const BATCH_LINES: usize = 200_000;
+/// How often one catching up begins again for segments that end meanwhile. The next one sees to what is left.
+const ROUNDS: usize = 3;
 
 /// What catching up came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +34,9 @@ pub struct CaughtUp {
     /// Captures whose packs could not be read, or that lie after such a one and before the next base: nothing is known
     /// of the state then.
     pub unknown: Vec<u64>,
+    /// Segments whose end was found while catching up: what was kept of them here is gone, and everything was read again
+    /// from what remains.
+    pub ended: Vec<u64>,
     /// The log is another than the one that was indexed: everything was thrown away and read again.
     pub restarted: bool,
 }
@@ -79,6 +85,28 @@ impl Index {
         store: &Arc<dyn Store>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<CaughtUp, IndexError> {
+        let mut outcome = self.follow(store, &mut progress).await?;
+        // Rows lead into packs that are gone once a segment has ended; what remains is found again from the oldest base
+        // that is left. Ends are rare, and so the index is as good as one that is built today.
+        for _ in 0..ROUNDS {
+            let ends = self.view()?.ends()?;
+            let ended = ends.settled(&**store).await?;
+            if ended == ends.ended {
+                return Ok(outcome);
+            }
+            let new = ended.difference(&ends.ended).copied().collect();
+            self.clear(&Ends { ended, ..Ends::default() })?;
+            let again = self.follow(store, &mut progress).await?;
+            outcome = CaughtUp { ended: new, restarted: outcome.restarted, ..again };
+        }
+        Ok(outcome)
+    }
+
+    async fn follow(
+        &self,
+        store: &Arc<dyn Store>,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<CaughtUp, IndexError> {
         let mut outcome = CaughtUp::default();
         let saved = self.position()?;
         let (mut walker, end) = match saved {
@@ -88,7 +116,7 @@ impl Index {
             saved => {
                 outcome.restarted = saved.is_some() || self.view()?.last_capture()?.is_some();
                 if outcome.restarted {
-                    self.clear()?;
+                    self.clear(&Ends::default())?;
                 }
                 let (walker, _) = Walker::start(&**store).await?;
                 (walker, greatest_seq(&**store).await?)
@@ -114,7 +142,7 @@ impl Index {
         store: &Arc<dyn Store>,
         progress: impl FnMut(u64, u64),
     ) -> Result<CaughtUp, IndexError> {
-        self.clear()?;
+        self.clear(&Ends::default())?;
         let outcome = self.catch_up(store, progress).await?;
         Ok(CaughtUp { restarted: true, ..outcome })
     }
@@ -131,12 +159,17 @@ impl Index {
         Ok(meta.get("unknown")?.is_some_and(|bytes| bytes.value() == [1]))
     }
 
-    fn clear(&self) -> Result<(), IndexError> {
+    /// Empties the index. `ends` is what the next walk knows from the start.
+    fn clear(&self, ends: &Ends) -> Result<(), IndexError> {
         let txn = self.database.begin_write()?;
         for name in txn.list_tables()?.collect::<Vec<_>>() {
             txn.delete_table(name)?;
         }
-        txn.open_table(META)?.insert("layout", LAYOUT.to_be_bytes().as_slice())?;
+        {
+            let mut meta = txn.open_table(META)?;
+            meta.insert("layout", LAYOUT.to_be_bytes().as_slice())?;
+            meta.insert(ENDS, ends.to_bytes().as_slice())?;
+        }
         Tables::open(&txn)?;
         txn.commit()?;
         Ok(())
@@ -154,7 +187,9 @@ impl Index {
         let mut pending = Vec::new();
         let mut lines = 0;
         let mut more = true;
-        let mut fresh = self.view()?.last_capture()?.is_none();
+        let mut fresh = self.view()?.last_known_capture()?.is_none();
+        let mut ends = self.view()?.ends()?;
+        let mut said = Vec::new();
         let start = walker.next_seq();
         while pending.len() < BATCH && lines < BATCH_LINES {
             let Some(step) = walker.step(store, end).await? else {
@@ -163,15 +198,27 @@ impl Index {
             };
             let entry = match step.verdict {
                 Verdict::Good(entry) if entry.body.is_capture() => entry,
-                Verdict::Good(_) | Verdict::Void(_) => continue,
+                Verdict::Good(entry) => {
+                    if matches!(entry.body.kind.as_str(), "expire" | "expired") {
+                        said.push(entry);
+                    }
+                    continue;
+                }
+                Verdict::Void(_) => continue,
                 Verdict::Changed { .. } | Verdict::Missing | Verdict::Unverifiable(_) => {
                     *unknown = true;
                     outcome.unknown.push(step.seq);
                     continue;
                 }
             };
-            let work = read_capture(store, &entry, fresh, unknown).await?;
-            fresh = false;
+            let work = match ends.has(&entry.body) {
+                true => {
+                    *unknown = true;
+                    Work { lines: Vec::new(), base: None, unknown: true, expired: true }
+                }
+                false => read_capture(store, &entry, fresh, unknown).await?,
+            };
+            fresh = fresh && work.unknown;
             lines += work.lines.len();
             // A base is folded in a transaction of its own, after what came before.
             let alone = work.base.is_some();
@@ -182,7 +229,10 @@ impl Index {
         }
         // An empty walk still saves its position after the genesis entry.
         if !pending.is_empty() || walker.next_seq() != start || self.position()?.is_none() {
-            self.write_batch(store, walker, pending, unknown, outcome).await?;
+            for entry in &said {
+                ends.learn(store, &entry.body).await?;
+            }
+            self.write_batch(store, walker, pending, &mut ends, unknown, outcome).await?;
         }
         Ok(more)
     }
@@ -192,6 +242,7 @@ impl Index {
         store: &dyn Store,
         walker: &Walker,
         pending: Vec<(Arc<Entry>, Work)>,
+        ends: &mut Ends,
         unknown: &mut bool,
         outcome: &mut CaughtUp,
     ) -> Result<(), IndexError> {
@@ -201,9 +252,11 @@ impl Index {
             let mut last: Option<Body> = None;
             for (entry, work) in pending {
                 outcome.captures += 1;
-                tables.add_capture(&entry.body, work.unknown)?;
+                tables.add_capture(&entry.body, work.unknown, work.expired)?;
                 if work.unknown {
-                    outcome.unknown.push(entry.body.seq);
+                    if !work.expired {
+                        outcome.unknown.push(entry.body.seq);
+                    }
                     // What was folded before is known; the trie must hold it, or the next base would be compared with
                     // leaves of keys that went meanwhile.
                     if let Some(known) = last.take() {
@@ -225,6 +278,14 @@ impl Index {
             if let Some(body) = last {
                 tables.settle(&body)?;
             }
+            // Where nothing could be read of a segment that the log says has ended, nothing has to be read again either.
+            for segment in ends.done.difference(&ends.ended.clone()) {
+                if let Some(captures) = tables.expire(*segment)? {
+                    outcome.unknown.retain(|seq| !captures.contains(seq));
+                    ends.ended.insert(*segment);
+                }
+            }
+            tables.meta.insert(ENDS, ends.to_bytes().as_slice())?;
             let position = RememberedHead::of(walker).map(|head| serde_json::to_vec(&head).expect("plain data"));
             tables.meta.insert("position", position.unwrap_or_default().as_slice())?;
             tables.meta.insert("unknown", [u8::from(*unknown)].as_slice())?;
@@ -261,6 +322,8 @@ struct Work {
     lines: Vec<(Line, Place, PackRef)>,
     base: Option<BaseWork>,
     unknown: bool,
+    /// The content was ended after its retention.
+    expired: bool,
 }
 
 struct BaseWork {
@@ -275,29 +338,25 @@ struct BaseWork {
 async fn read_capture(store: &dyn Store, entry: &Entry, fresh: bool, unknown: &mut bool) -> Result<Work, IndexError> {
     let body = &entry.body;
     let base = |bulk| body.base.as_ref().map(|base| BaseWork { packs: base.packs.clone(), bulk });
-    if fresh || *unknown {
-        let base = base(fresh);
-        if let Some(base) = &base {
-            for pack in &base.packs {
-                if !is_readable(read_pack(store, pack, |_, _| ()).await)? {
-                    *unknown = true;
-                    return Ok(Work { lines: Vec::new(), base: None, unknown: true });
-                }
-            }
+    if !fresh && !*unknown {
+        let (mut lines, mut readable) = (Vec::new(), true);
+        for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
+            let read = read_lines(store, pack, |line, place| lines.push((line, place, pack.clone()))).await;
+            readable = readable && is_readable(read)?;
         }
-        *unknown = base.is_none();
-        let lines = if base.is_some() { read_events(store, body).await? } else { Vec::new() };
-        return Ok(Work { lines, unknown: *unknown, base });
-    }
-    let mut lines = Vec::new();
-    for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
-        let read = read_lines(store, pack, |line, place| lines.push((line, place, pack.clone()))).await;
-        if !is_readable(read)? {
-            *unknown = body.base.is_none();
-            return Ok(Work { lines: Vec::new(), base: base(false), unknown: *unknown });
+        if readable {
+            return Ok(Work { lines, base: None, unknown: false, expired: false });
         }
     }
-    Ok(Work { lines, base: None, unknown: false })
+    let base = base(fresh);
+    *unknown = base.is_none();
+    for pack in base.iter().flat_map(|base| &base.packs) {
+        *unknown = *unknown || !is_readable(read_pack(store, pack, |_, _| ()).await)?;
+    }
+    if *unknown {
+        return Ok(Work { lines: Vec::new(), base: None, unknown: true, expired: false });
+    }
+    Ok(Work { lines: read_events(store, body).await?, base, unknown: false, expired: false })
 }
 
 /// The events of a capture whose state comes from its base.

@@ -17,6 +17,7 @@ use crate::store::StoreError;
 
 mod base;
 mod build;
+mod ends;
 mod rows;
 mod tables;
 mod view;

@@ -67,13 +67,36 @@ impl<'txn> Tables<'txn> {
         })
     }
 
-    pub fn add_capture(&mut self, body: &Body, unknown: bool) -> Result<(), IndexError> {
+    pub fn add_capture(&mut self, body: &Body, unknown: bool, expired: bool) -> Result<(), IndexError> {
         let time = body.query_time().as_millisecond();
         let mut row = time.to_be_bytes().to_vec();
-        row.push(u8::from(body.opens_segment()) | u8::from(unknown) << 1);
+        let flags = [(body.opens_segment(), OPENS), (unknown, UNKNOWN), (expired, EXPIRED)];
+        row.push(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
         self.captures.insert(body.seq, row.as_slice())?;
         self.times.insert((time, body.seq), ())?;
         Ok(())
+    }
+
+    /// Marks the captures of a segment as expired, if nothing is known of any of them; returns their numbers then.
+    pub fn expire(&mut self, segment: u64) -> Result<Option<BTreeSet<u64>>, IndexError> {
+        let mut rows = Vec::new();
+        for row in self.captures.range(segment..)? {
+            let (seq, row) = row?;
+            let (seq, row) = (seq.value(), row.value().to_vec());
+            let flags = *row.last().ok_or_else(|| damaged("a damaged capture"))?;
+            if seq != segment && flags & OPENS != 0 {
+                break;
+            }
+            if flags & UNKNOWN == 0 {
+                return Ok(None);
+            }
+            rows.push((seq, row));
+        }
+        for (seq, row) in &mut rows {
+            *row.last_mut().expect("just read") |= EXPIRED;
+            self.captures.insert(*seq, row.as_slice())?;
+        }
+        Ok(Some(rows.into_iter().map(|(seq, _)| seq).collect()))
     }
 
     pub fn pack(&mut self, reference: &PackRef) -> Result<u32, IndexError> {

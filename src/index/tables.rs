@@ -12,8 +12,10 @@ pub(super) const LAYOUT: u64 = 2;
 /// The sequence number that stands for "still".
 pub(super) const STILL: u32 = u32::MAX;
 
-/// Name → bytes: layout, position in the log, crown of the state trie.
+/// Name → bytes: layout, position in the log, crown of the state trie, ends of segments.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// The row of [`META`] that holds the ends of segments.
+pub(super) const ENDS: &str = "ends";
 /// Sequence number of a capture → its row.
 pub(super) const CAPTURES: TableDefinition<u64, &[u8]> = TableDefinition::new("captures");
 /// (time in milliseconds, sequence number) of each capture.
@@ -38,6 +40,13 @@ pub(super) const NAMES: TableDefinition<(&str, u32), ()> = TableDefinition::new(
 pub(super) const EVENTS: TableDefinition<&str, (u32, u32, u32, u32, u32)> = TableDefinition::new("events");
 /// Hashed key → objval at the head.
 pub(super) const LEAVES: TableDefinition<&[u8; 32], &[u8; 32]> = TableDefinition::new("leaves");
+
+/// Flags in a row of [`CAPTURES`], after the time: it opens a segment.
+pub(super) const OPENS: u8 = 1;
+/// The state after it is unknown.
+pub(super) const UNKNOWN: u8 = 2;
+/// Its content was ended after its retention.
+pub(super) const EXPIRED: u8 = 4;
 
 /// A row of [`VERSIONS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

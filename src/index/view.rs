@@ -11,6 +11,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::IndexError;
 use super::build::damaged;
+use super::ends::Ends;
 use super::rows::bucket_leaves;
 use super::tables::*;
 use crate::archive::appender::RememberedHead;
@@ -28,8 +29,10 @@ pub struct CaptureRow {
     pub time: Timestamp,
     /// Whether it opens a segment.
     pub opens_segment: bool,
-    /// Whether the state after it is unknown, because packs or entries are lost.
+    /// Whether the state after it is unknown, because packs or entries are lost, or have expired.
     pub unknown: bool,
+    /// Whether its content was ended after its retention.
+    pub expired: bool,
 }
 
 /// What a version row holds.
@@ -167,6 +170,23 @@ impl View {
     /// [`IndexError::Damaged`], here and below.
     pub fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
         super::build::read_position(self.meta.get("position")?)
+    }
+
+    /// Which segments have ended.
+    pub(super) fn ends(&self) -> Result<Ends, IndexError> {
+        Ends::from_bytes(self.meta.get(ENDS)?.as_ref().map(|bytes| bytes.value()))
+    }
+
+    /// The oldest capture whose content hasn't expired.
+    pub fn oldest_kept(&self) -> Result<Option<CaptureRow>, IndexError> {
+        for row in self.captures.iter()? {
+            let (seq, row) = row?;
+            let row = read_capture_row(seq.value(), row.value())?;
+            if !row.expired {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether this is the state at the head: not so after an entry or pack that is lost, until the next base.
@@ -467,7 +487,8 @@ fn read_capture_row(seq: u64, row: &[u8]) -> Result<CaptureRow, IndexError> {
     let time = i64::from_be_bytes(row.get(..8).and_then(|bytes| bytes.try_into().ok()).ok_or_else(bad)?);
     let flags = *row.get(8).ok_or_else(bad)?;
     let time = Timestamp::from_millisecond(time).map_err(|_| bad())?;
-    Ok(CaptureRow { seq, time, opens_segment: flags & 1 != 0, unknown: flags & 2 != 0 })
+    let has = |flag| flags & flag != 0;
+    Ok(CaptureRow { seq, time, opens_segment: has(OPENS), unknown: has(UNKNOWN), expired: has(EXPIRED) })
 }
 
 fn read_version(seq: u32, row: &[u8]) -> Result<Version, IndexError> {

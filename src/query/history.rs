@@ -15,7 +15,7 @@ pub struct Revision {
     /// The capture that saw it first: it happened not after that.
     pub capture: CaptureRow,
     /// The capture that last saw everything as it was before: it happened after that. `None` for what the archive
-    /// began with.
+    /// began with, and for what stands in the oldest base that is left where older content expired.
     pub not_before: Option<CaptureRow>,
     /// Whether the object came, went or changed.
     pub change: Change,
@@ -98,7 +98,8 @@ impl Archive {
             (Some(before), Some(oldest)) if oldest < before.seq => self.view().capture_before(oldest + 1)?,
             _ => before,
         };
-        Ok((capture, not_before))
+        // What an expired capture saw nobody can tell any more.
+        Ok((capture, not_before.filter(|row| !row.expired)))
     }
 }
 

@@ -68,6 +68,16 @@ pub enum QueryError {
         /// Its time.
         time: Timestamp,
     },
+    /// The content of that time was ended after its retention.
+    #[error("capture #{seq} at {time} was committed, its content expired{}", kept(*oldest))]
+    Expired {
+        /// The capture whose state is asked for.
+        seq: u64,
+        /// Its time.
+        time: Timestamp,
+        /// The oldest capture that can be answered about, and its time.
+        oldest: Option<(u64, Timestamp)>,
+    },
     /// No capture has that number.
     #[error("there is no capture #{seq}{}", nearest(*before))]
     NoSuchCapture {
@@ -137,6 +147,10 @@ pub enum QueryError {
     /// Whoever takes the answer failed; nothing is wrong with the archive.
     #[error("the answer could not be written")]
     Output(#[from] std::io::Error),
+}
+
+fn kept(oldest: Option<(u64, Timestamp)>) -> String {
+    oldest.map_or(String::new(), |(seq, time)| format!("; the oldest that is kept is #{seq} at {time}"))
 }
 
 fn nearest(before: Option<u64>) -> String {
@@ -301,6 +315,10 @@ impl Archive {
             },
             _ => head,
         };
+        if capture.expired {
+            let oldest = self.view.oldest_kept()?.map(|row| (row.seq, row.time));
+            return Err(QueryError::Expired { seq: capture.seq, time: capture.time, oldest });
+        }
         let next = self.view.capture_after(capture.seq)?.filter(|next| next.seq <= head.seq);
         Ok(Instant { capture, asked, next })
     }

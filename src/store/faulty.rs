@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Listed, Operation, Store, StoreError};
+use super::{Aged, Expiry, Listed, Operation, Removal, Store, StoreError};
 
 /// How the chosen operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl FaultyStore {
     /// A store that fails at operation `at` only: the answer was lost, the store is well.
     pub fn hiccup(inner: Arc<dyn Store>, at: u64, fault: Fault) -> Self {
         Self { inner, count: Arc::default(), fail_at: Some((at, fault)), once: true }
+    }
+
+    /// An expiry over `inner` that fails together with this store: both count as one.
+    pub fn expiry(&self, inner: Arc<dyn Expiry>) -> FaultyExpiry {
+        FaultyExpiry { inner, faults: self.clone() }
     }
 
     /// How many operations were called so far.
@@ -85,5 +90,30 @@ impl Store for FaultyStore {
 
     fn is_provisioned<'a>(&'a self, root: &'a str) -> Operation<'a, bool> {
         Box::pin(self.run(root, self.inner.is_provisioned(root)))
+    }
+}
+
+/// What [`FaultyStore::expiry`] gives.
+#[derive(Debug, Clone)]
+pub struct FaultyExpiry {
+    inner: Arc<dyn Expiry>,
+    faults: FaultyStore,
+}
+
+impl Expiry for FaultyExpiry {
+    fn aged<'a>(&'a self, prefix: &'a str) -> Operation<'a, Vec<Aged>> {
+        Box::pin(self.faults.run(prefix, self.inner.aged(prefix)))
+    }
+
+    fn is_held<'a>(&'a self, container: &'a str) -> Operation<'a, bool> {
+        Box::pin(self.faults.run(container, self.inner.is_held(container)))
+    }
+
+    fn delete<'a>(&'a self, blob: &'a Aged) -> Operation<'a, Removal> {
+        Box::pin(self.faults.run(&blob.name, self.inner.delete(blob)))
+    }
+
+    fn delete_container<'a>(&'a self, container: &'a str) -> Operation<'a, Removal> {
+        Box::pin(self.faults.run(container, self.inner.delete_container(container)))
     }
 }

@@ -1,4 +1,4 @@
-//! A store in a directory of a local file system.
+//! A store in a directory of a local file system, and what can end files of it.
 //!
 //! Must never know: what the files are for.
 //!
@@ -12,7 +12,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Listed, Operation, Store, StoreError, check_name};
+use jiff::Timestamp;
+
+use super::{Aged, Expiry, Listed, Operation, Removal, Store, StoreError, check_name};
 
 /// Where files are written before they get their name; listings and readers never look here.
 const TEMPORARY: &str = ".tmp";
@@ -164,5 +166,101 @@ impl Store for FilesystemStore {
 
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>> {
         Box::pin(async move { self.list_files(prefix, after) })
+    }
+}
+
+/// What can end files of a [`FilesystemStore`]. A file system enforces no hold and no policy: whoever calls does.
+#[derive(Debug)]
+pub struct FilesystemExpiry(FilesystemStore);
+
+impl FilesystemExpiry {
+    /// For the store in `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(FilesystemStore::new(root))
+    }
+
+    fn aged_file(&self, listed: Listed) -> Result<Aged, StoreError> {
+        let failed = |error| StoreError::io(&listed.name, error);
+        let metadata = fs::metadata(self.0.path(&listed.name)?).map_err(failed)?;
+        let created = born(&metadata).map_err(failed)?;
+        Ok(Aged { name: listed.name, len: listed.len, created, version: String::new() })
+    }
+
+    fn remove(&self, blob: &Aged) -> Result<Removal, StoreError> {
+        let path = self.0.path(&blob.name)?;
+        let failed = |error| StoreError::io(&blob.name, error);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removal::Absent),
+            Err(error) => return Err(failed(error)),
+        };
+        if metadata.len() != blob.len || born(&metadata).map_err(failed)? != blob.created {
+            return Ok(Removal::Changed);
+        }
+        let directory = path.parent().expect("a name lies below the root");
+        match fs::remove_file(&path).and_then(|()| sync_directory(directory)) {
+            Ok(()) => Ok(Removal::Deleted),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::Absent),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Removes the empty directories of `container`, from the inside out. None that holds a file goes.
+    fn remove_directories(&self, container: &str) -> Result<Removal, StoreError> {
+        let root = self.0.path(container)?;
+        if !root.is_dir() {
+            return Ok(Removal::Absent);
+        }
+        if !self.0.list_files(&format!("{container}/"), "")?.is_empty() {
+            return Ok(Removal::NotEmpty);
+        }
+        let failed = |error| StoreError::io(container, error);
+        let (mut found, mut next) = (vec![root], 0);
+        while let Some(directory) = found.get(next).cloned() {
+            next += 1;
+            for entry in fs::read_dir(&directory).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                // A hidden file is none of the archive's and keeps its directory.
+                if entry.file_type().map_err(failed)?.is_dir() {
+                    found.push(entry.path());
+                }
+            }
+        }
+        for directory in found.iter().rev() {
+            match fs::remove_dir(directory) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(Removal::NotEmpty),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        sync_directory(self.0.root()).map_err(failed)?;
+        Ok(Removal::Deleted)
+    }
+}
+
+/// When a file came to be here: its birth, where the file system keeps that, and its last modification otherwise. A copy
+/// that kept the time of modification still counts from when it was made; the later of the two keeps longer.
+fn born(metadata: &fs::Metadata) -> io::Result<Timestamp> {
+    let modified = metadata.modified()?;
+    let latest = metadata.created().map_or(modified, |created| created.max(modified));
+    Timestamp::try_from(latest).map_err(io::Error::other)
+}
+
+impl Expiry for FilesystemExpiry {
+    fn aged<'a>(&'a self, prefix: &'a str) -> Operation<'a, Vec<Aged>> {
+        Box::pin(async move { self.0.list_files(prefix, "")?.into_iter().map(|file| self.aged_file(file)).collect() })
+    }
+
+    fn is_held<'a>(&'a self, _: &'a str) -> Operation<'a, bool> {
+        Box::pin(async move { Ok(false) })
+    }
+
+    fn delete<'a>(&'a self, blob: &'a Aged) -> Operation<'a, Removal> {
+        Box::pin(async move { self.remove(blob) })
+    }
+
+    fn delete_container<'a>(&'a self, container: &'a str) -> Operation<'a, Removal> {
+        Box::pin(async move { self.remove_directories(container) })
     }
 }

@@ -12,16 +12,19 @@ use std::ops::Range;
 use std::pin::Pin;
 
 pub mod azure;
+mod expiry;
 mod faulty;
 mod filesystem;
 mod memory;
 
 pub use azure::AzureStore;
-pub use faulty::{Fault, FaultyStore};
-pub use filesystem::FilesystemStore;
-pub use memory::MemoryStore;
+pub use azure::expiry::AzureExpiry;
+pub use expiry::{Aged, Expiry, Removal};
+pub use faulty::{Fault, FaultyExpiry, FaultyStore};
+pub use filesystem::{FilesystemExpiry, FilesystemStore};
+pub use memory::{MemoryExpiry, MemoryStore};
 
-/// What every operation of a [`Store`] returns.
+/// What every operation of a [`Store`] or an [`Expiry`] returns.
 pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A stored blob as a listing shows it.

@@ -19,8 +19,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use tenure::clock::{Clock, ManualClock};
-use tenure::store::AzureStore;
 use tenure::store::azure::{Access, Options, Signature};
+use tenure::store::{AzureExpiry, AzureStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -66,7 +66,12 @@ fn start() -> Option<String> {
 /// A signature with which everything may be done in the account until the year 2099 (learn, rest/api/storageservices/
 /// create-account-sas).
 pub fn signature() -> String {
-    let (rights, expiry, version) = ("rwdlac", "2099-01-01T00:00:00Z", "2022-11-02");
+    signature_with("rwdlac")
+}
+
+/// The same with other rights.
+pub fn signature_with(rights: &str) -> String {
+    let (expiry, version) = ("2099-01-01T00:00:00Z", "2022-11-02");
     let text = format!("{ACCOUNT}\n{rights}\nb\nsco\n\n{expiry}\n\nhttps,http\n{version}\n\n");
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &STANDARD.decode(KEY).unwrap());
     let sig = STANDARD.encode(ring::hmac::sign(&key, text.as_bytes()));
@@ -257,6 +262,13 @@ impl Worm {
         AzureStore::new(options, Arc::new(self.state.clock.clone())).unwrap()
     }
 
+    /// What can end blobs of this test's containers.
+    pub fn expiry(&self) -> AzureExpiry {
+        let access = Access::Signature(Signature::Held(signature().into()));
+        let options = Options { account_url: self.url(), prefix: self.prefix.clone(), access };
+        AzureExpiry::new(options, Arc::new(self.state.clock.clone())).unwrap()
+    }
+
     /// A request by somebody who holds the keys of the account: status and code.
     pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
         let join = if path.contains('?') { '&' } else { '?' };
@@ -297,6 +309,9 @@ impl State {
         }
         let mut answer = self.forward(call).await;
         self.remember(call, answer.0);
+        if call.parameter("comp") == Some("list") && !call.container.is_empty() && answer.0 == 200 {
+            answer.2 = self.retime(&call.container, answer.2);
+        }
         if call.parameter("restype") == Some("container") && call.parameter("comp").is_none() && answer.0 == 200 {
             let policy = self.policies.lock().unwrap().get(&call.container).copied().unwrap_or_default();
             answer.1.retain(|(name, _)| !name.starts_with("x-ms-has-"));
@@ -342,6 +357,27 @@ impl State {
             (_, true) if policy.days.is_some() => Some((409, "BlobImmutableDueToPolicy")),
             _ => None,
         }
+    }
+
+    /// A listing with creation times by the clock of the test, by which policies go too.
+    fn retime(&self, container: &str, listing: Vec<u8>) -> Vec<u8> {
+        let created = self.created.lock().unwrap();
+        let text = String::from_utf8(listing).unwrap();
+        let mut parts = text.split("<Blob>");
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let between = |open: &str, close: &str| part.split_once(open)?.1.split_once(close).map(|(text, _)| text);
+            let name = between("<Name>", "</Name>").unwrap_or_default();
+            let at = created.get(&(container.to_owned(), name.to_owned()));
+            let told = at.map(|at| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(at).unwrap());
+            let part = match (between("<Creation-Time>", "<"), told) {
+                (Some(old), Some(new)) => part.replacen(old, &new, 1),
+                _ => part.to_owned(),
+            };
+            out.push_str("<Blob>");
+            out.push_str(&part);
+        }
+        out.into_bytes()
     }
 
     fn remember(&self, call: &Call, status: u16) {

@@ -2,12 +2,13 @@
 //!
 //! Must never know: checkpoints, tiles and packs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::survey::Survey;
+use super::survey::{KeyEntry, Survey};
 use super::{Report, Severity};
-use crate::archive::entry::entry_name;
+use crate::archive::entry::{Entry, entry_name};
 use crate::archive::note::{KeyId, Verifier};
+use crate::archive::walker::KeyRing;
 
 /// Key id and the first number at which the key's signatures count no more.
 pub(super) type Revoked = HashMap<KeyId, u64>;
@@ -17,13 +18,13 @@ pub(super) type Revoked = HashMap<KeyId, u64>;
 /// A revocation by a key that is itself revoked by then is void, and a key that such an entry added counts as revoked.
 /// Since a later revocation may reach back, the set is recomputed until it no longer changes. Where it would go round for
 /// ever (a key that revokes itself from before, two keys that revoke each other) all of them count.
-pub(super) fn revocations(survey: &Survey) -> Revoked {
+pub(super) fn revocations(founding: &BTreeSet<String>, key_entries: &[KeyEntry]) -> Revoked {
     let mut rounds: Vec<Revoked> = vec![Revoked::new()];
     loop {
         let revoked = rounds.last().expect("the first is there");
         let mut next = Revoked::new();
-        let mut known: BTreeSet<&str> = survey.founding_keys.iter().map(String::as_str).collect();
-        for entry in &survey.key_entries {
+        let mut known: BTreeSet<&str> = founding.iter().map(String::as_str).collect();
+        for entry in key_entries {
             let counts = entry.by_recovery || !is_revoked(revoked, entry.key, entry.seq);
             // A key that was known before isn't tainted by a thief who adds it again.
             let added: Vec<&String> = entry.add.iter().filter(|key| known.insert(key.as_str())).collect();
@@ -47,6 +48,25 @@ pub(super) fn revocations(survey: &Survey) -> Revoked {
             return all;
         }
         rounds.push(next);
+    }
+}
+
+/// Which keys' signatures count no more, from which number on.
+#[derive(Debug, Clone, Default)]
+pub struct Revocations(Revoked);
+
+impl Revocations {
+    /// As the `genesis` and `key` entries among `entries` say; others say nothing of it.
+    pub fn of(entries: &BTreeMap<u64, Entry>, ring: &KeyRing) -> Revocations {
+        let founding = entries.values().flat_map(|entry| entry.body.keys.iter().flatten().cloned()).collect();
+        let keys = entries.values().filter(|entry| entry.body.kind == "key");
+        let keys: Vec<KeyEntry> = keys.map(|entry| KeyEntry::of(entry, ring)).collect();
+        Revocations(revocations(&founding, &keys))
+    }
+
+    /// Whether the signature of `entry` counts.
+    pub fn accept(&self, entry: &Entry, ring: &KeyRing) -> bool {
+        entry.is_signed_by(ring.recovery()) || !is_revoked(&self.0, entry.key, entry.body.seq)
     }
 }
 

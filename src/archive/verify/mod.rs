@@ -26,6 +26,8 @@ mod tiles;
 
 pub use survey::{Begun, Survey};
 
+pub use keys::Revocations;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {

@@ -135,6 +135,20 @@ pub(super) struct KeyEntry {
     pub revoke: Vec<(KeyId, u64)>,
 }
 
+impl KeyEntry {
+    pub fn of(entry: &Entry, ring: &KeyRing) -> KeyEntry {
+        let body = &entry.body;
+        let revoke = body.revoke.iter().flatten().filter_map(|row| Some((row.id.parse().ok()?, row.from)));
+        KeyEntry {
+            seq: body.seq,
+            key: entry.key,
+            by_recovery: entry.is_signed_by(ring.recovery()),
+            add: body.add.clone().unwrap_or_default(),
+            revoke: revoke.collect(),
+        }
+    }
+}
+
 /// An entry that says which leaves are void.
 #[derive(Debug)]
 pub(super) struct Acknowledgement {
@@ -208,7 +222,7 @@ impl Survey {
         checkpoints::check_trust(&self.genesis, options, &mut report);
         report.checked.entries = self.report.checked.entries;
         report.findings.extend(self.report.findings.iter().cloned());
-        let revoked = keys::revocations(self);
+        let revoked = keys::revocations(&self.founding_keys, &self.key_entries);
         keys::report_revoked(self, &revoked, &mut report);
         keys::report_voids(self, &revoked, &mut report);
         if checkpoints::check(store, self, &revoked, stop, &mut report).await?.is_break() {
@@ -339,14 +353,7 @@ impl Survey {
         self.founding_keys.extend(body.keys.iter().flatten().cloned());
         match body.kind.as_str() {
             "key" => {
-                let revoke = body.revoke.iter().flatten().filter_map(|row| Some((row.id.parse().ok()?, row.from)));
-                self.key_entries.push(KeyEntry {
-                    seq,
-                    key: entry.key,
-                    by_recovery: entry.is_signed_by(self.walker.ring().recovery()),
-                    add: body.add.clone().unwrap_or_default(),
-                    revoke: revoke.collect(),
-                });
+                self.key_entries.push(KeyEntry::of(entry, self.walker.ring()));
             }
             "void" => {
                 let voids: Vec<u64> = body.voids.iter().flatten().copied().filter(|void| *void < seq).collect();

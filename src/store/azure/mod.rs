@@ -30,6 +30,7 @@ use refusal::{Refusal, failure};
 use transport::Transport;
 
 mod access;
+pub mod expiry;
 pub mod guard;
 mod management;
 mod refusal;
