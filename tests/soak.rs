@@ -112,7 +112,7 @@ impl Store for Storage {
 }
 
 /// What is captured: enough for feeds, links, events and whole reads, and little enough for a year.
-const ON: [&str; 5] = ["user", "group", "conditionalAccessPolicy", "unifiedRoleAssignment", "directoryAudit"];
+const ON: [&str; 4] = ["user", "group", "conditionalAccessPolicy", "unifiedRoleAssignment"];
 
 fn options() -> Options {
     let collections = model::COLLECTIONS.iter().map(|collection| collection.name.to_owned());

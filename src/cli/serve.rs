@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use sd_notify::NotifyState;
 use secrecy::ExposeSecret as _;
 
@@ -164,7 +165,13 @@ fn start(
     let schedule = Schedule::new(&schedule.capture, &schedule.reconcile, &schedule.time_zone)
         .map_err(|error| Failure::new(Kind::Configuration, error).hint("check [schedule]"))?;
     let settings = Settings { schedule, delay: config.service.delay, time_limit: config.capture.time_limit };
-    let tasks = Tasks { guard: storage::guard(&config, &clock)? };
+    let days = config.service.verification_days;
+    let tasks = Tasks {
+        store: storage::open(&config, &clock, Purpose::Write)?,
+        guard: storage::guard(&config, &clock)?,
+        verify_within: (days > 0).then(|| SignedDuration::from_hours(24 * days.cast_signed())),
+        mirror: storage::mirror(&config, &clock, Purpose::Write)?,
+    };
     let captures = {
         let (tenant, clock, stop) = (tenant.clone(), clock.clone(), stop.clone());
         thread(format!("capture {}", tenant.name), move || async move {

@@ -1,4 +1,5 @@
-//! What looks after the archive beside the captures: whether the storage protects it.
+//! What looks after the archive beside the captures: whether the storage protects it, whether every byte is still what was
+//! committed, and the second copy.
 //!
 //! Must never know: how any of it is done; it decides when, and tells what came of it.
 
@@ -9,9 +10,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::health::Storage;
+use super::mirroring::Mirroring;
+use super::verification::Verification;
 use super::{Kind, Tenant};
 use crate::capture::Stop;
 use crate::clock::Clock;
+use crate::store::Store;
 use crate::store::azure::guard::{Guard, Report, Verdict};
 
 /// How often the storage's protection is tried.
@@ -24,17 +28,25 @@ const MONTHS_AHEAD: u32 = 2;
 const LOOK: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is looked after.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tasks {
+    /// The archive.
+    pub store: Arc<dyn Store>,
     /// Whoever tries the storage's protection; `None` where the kind of store has none.
     pub guard: Option<Guard>,
+    /// Within how long every byte is to be verified again; `None`: never.
+    pub verify_within: Option<SignedDuration>,
+    /// The second copy.
+    pub mirror: Option<Arc<dyn Store>>,
 }
 
 /// Looks after one tenant's archive.
 #[derive(Debug)]
 pub struct Keeper {
     tenant: Arc<Tenant>,
-    tasks: Tasks,
+    guard: Option<Guard>,
+    verification: Option<Verification>,
+    mirroring: Option<Mirroring>,
     clock: Arc<dyn Clock>,
     stop: Stop,
     guarded: Option<Timestamp>,
@@ -43,7 +55,11 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper of `tenant`'s archive.
     pub fn new(tenant: Arc<Tenant>, tasks: Tasks, clock: Arc<dyn Clock>, stop: Stop) -> Keeper {
-        Keeper { tenant, tasks, clock, stop, guarded: None }
+        let now = clock.now();
+        let Tasks { store, guard, verify_within, mirror } = tasks;
+        let verification = verify_within.map(|span| Verification::open(store.clone(), &tenant.directory, span, now));
+        let mirroring = mirror.map(|copy| Mirroring::open(store, copy, &tenant, now));
+        Keeper { tenant, guard, verification, mirroring, clock, stop, guarded: None }
     }
 
     /// Looks after it until it is asked to stop.
@@ -69,12 +85,20 @@ impl Keeper {
             self.guard(now).await;
             self.guarded = Some(now);
         }
+        if let Some(mirroring) = &mut self.mirroring {
+            mirroring.turn(&self.tenant, &*self.clock).await;
+        }
+        if let Some(verification) = &mut self.verification
+            && verification.turn(&self.tenant, &*self.clock, &self.stop).await
+        {
+            self.tenant.leave_word();
+        }
         now.saturating_add(LOOK).unwrap_or(Timestamp::MAX)
     }
 
     /// Tries the storage's protection.
     async fn guard(&mut self, now: Timestamp) {
-        let Some(guard) = &self.tasks.guard else {
+        let Some(guard) = &self.guard else {
             let detail = serde_json::json!({
                 "kind": "filesystem",
                 "text": "a directory keeps nobody who may write there from changing it; what was changed, verification finds",

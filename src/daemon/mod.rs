@@ -18,8 +18,10 @@ mod file;
 mod health;
 mod keeper;
 mod memory;
+mod mirroring;
 mod schedule;
 mod service;
+mod verification;
 mod watch;
 mod webhook;
 
@@ -130,6 +132,14 @@ impl Tenant {
     pub fn not_taken(&self, why: &str) {
         self.book().set(Kind::WebhookFailing, "", true, self.clock.now(), why);
     }
+}
+
+/// An error with its causes, which hold no personal data by the rules of those who make them.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }
 
 /// The later of two instants, of which either may be unknown.

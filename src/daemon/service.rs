@@ -16,11 +16,12 @@ use super::due::{self, Due, Known, Wanted, code, due};
 use super::health::{Doing, IDLE_PATIENCE, Last};
 use super::memory::Memory;
 use super::schedule::Schedule;
-use super::{Kind, Tenant, watch};
+use super::{Kind, Tenant, chain, watch};
 use crate::archive::appender::AppendError;
 use crate::archive::entry::{Body, MAX_SKEW_MS};
 use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
 use crate::clock::Clock;
+use crate::query::power::{self, PowerChange};
 
 /// Opens the archive for writing, and the client; called again after failures, so that renewed secrets are taken up.
 pub type Opener = Box<dyn FnMut() -> Opening>;
@@ -342,11 +343,37 @@ impl Service {
         let memory = &mut self.memory;
         self.tenant.alarm(|book| watch::look(body, memory, book, now));
         self.memory.keep();
+        self.look_for_power(body, now).await;
         let directory = self.tenant.directory.clone();
         if let Some(head) = self.capturer().remembered()
             && let Err(error) = capture::remember_head(&directory, &head)
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "only the next look at a cut-off log knows less");
+        }
+    }
+
+    /// Tells of who gained power in a capture. Only ids leave: what they are called is for who may ask the archive.
+    async fn look_for_power(&mut self, body: &Body, now: Timestamp) {
+        let capturer = self.capturer();
+        let found = match capturer.index().view() {
+            Ok(view) => power::changes(&view, capturer.lines(), body).await,
+            Err(error) => Err(error.into()),
+        };
+        match found {
+            Ok(changes) => self.tenant.alarm(|book| {
+                for change in &changes {
+                    let kind = Kind::ALL.iter().find(|kind| kind.as_str() == change.kind.as_str());
+                    let kind = *kind.expect("every kind of change has an alarm, as a test sees to");
+                    book.happened(kind, &subject_of(change), Some(body.seq), now, words_of(change));
+                }
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    seq = body.seq,
+                    error = &error as &dyn std::error::Error,
+                    "changes of power were not looked for"
+                );
+            }
         }
     }
 
@@ -440,10 +467,47 @@ fn failed(error: CaptureError) -> Failed {
     Failed { code, text: chain(&error), reopen }
 }
 
-/// An error with its causes, which hold no personal data by the rules of those who make them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
+/// What tells one change of a capture from another.
+fn subject_of(change: &PowerChange) -> String {
+    let parts = [Some(change.subject.to_string()), change.power.clone(), change.credential.clone()];
+    let parts: Vec<String> = parts.into_iter().flatten().chain(change.path.iter().map(ToString::to_string)).collect();
+    parts.join(" ")
+}
+
+fn words_of(change: &PowerChange) -> String {
+    let mut words = vec![change.sight.as_str().to_owned()];
+    words.extend(change.power.iter().map(|power| format!("power {power}")));
+    words.extend(change.scope.iter().map(|scope| format!("at {scope}")));
+    words.extend(change.credential.iter().map(|credential| format!("credential {credential}")));
+    words.extend(change.aspects.iter().map(|aspect| (*aspect).to_owned()));
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_change_has_an_alarm() {
+        use power::Kind::*;
+        let all = [
+            RoleGranted,
+            RoleEligible,
+            RoleActivated,
+            PermissionGranted,
+            CredentialAdded,
+            OwnerAdded,
+            PolicyLoosened,
+            LocationWidened,
+            SecurityDefaultsOff,
+        ];
+        for kind in all {
+            // A kind that comes new is missing here, and this doesn't compile.
+            match kind {
+                RoleGranted | RoleEligible | RoleActivated | PermissionGranted | CredentialAdded | OwnerAdded
+                | PolicyLoosened | LocationWidened | SecurityDefaultsOff => {}
+            }
+            assert!(Kind::ALL.iter().any(|alarm| alarm.as_str() == kind.as_str()), "{kind:?}");
+        }
+    }
 }

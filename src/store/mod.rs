@@ -154,6 +154,10 @@ const TRIES: usize = 3;
 
 /// Makes sure that `name` holds exactly `bytes`, durably. Safe to call again with the same bytes, by anybody.
 ///
+/// Whoever may add blobs and not overwrite them can be told "denied" where a blob exists: Azure's documentation doesn't say
+/// whether the right or the condition is looked at first (learn.microsoft.com/rest/api/storageservices/put-blob). So a
+/// denial is settled by reading, too.
+///
 /// # Errors
 /// [`StoreError::Exists`] where the name holds other bytes: for a pack that is an integrity error, for an entry a lost
 /// race. A transient error where the outcome stayed unknown: the blob may or may not be there.
@@ -162,14 +166,18 @@ pub async fn put_new(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<(), 
     for _ in 0..TRIES {
         let failure = match store.create(name, bytes).await {
             Ok(()) => return Ok(()),
-            Err(failure) if failure.is_transient() || matches!(failure, StoreError::Exists { .. }) => failure,
+            Err(failure @ (StoreError::Unavailable { .. } | StoreError::Exists { .. } | StoreError::Denied { .. })) => {
+                failure
+            }
             Err(failure) => return Err(failure),
         };
+        let is_denied = matches!(failure, StoreError::Denied { .. });
         // A create that was retried below us answers "exists" for its own earlier write, and a lost answer says
         // nothing: only the stored bytes tell.
         match store.get(name).await {
             Ok(stored) if stored == bytes => return Ok(()),
             Ok(_) => return Err(StoreError::Exists { name: name.to_owned() }),
+            Err(StoreError::NotFound { .. }) if is_denied => return Err(failure),
             Err(StoreError::NotFound { .. }) => last = Some(failure),
             Err(_) => return Err(failure),
         }
@@ -187,5 +195,44 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     match name.len() <= 512 && name.split('/').all(safe) {
         true => Ok(()),
         false => Err(StoreError::BadName { name: name.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service that looks at the right to write before it looks whether there is something to write.
+    #[derive(Debug, Default)]
+    struct Strict(MemoryStore);
+
+    impl Store for Strict {
+        fn create<'a>(&'a self, name: &'a str, _: &'a [u8]) -> Operation<'a, ()> {
+            let source = std::io::Error::other("403");
+            Box::pin(async move { Err(StoreError::Denied { name: name.to_owned(), source }) })
+        }
+
+        fn get<'a>(&'a self, name: &'a str) -> Operation<'a, Vec<u8>> {
+            self.0.get(name)
+        }
+
+        fn get_range<'a>(&'a self, name: &'a str, range: Range<u64>) -> Operation<'a, Vec<u8>> {
+            self.0.get_range(name, range)
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str, after: &'a str) -> Operation<'a, Vec<Listed>> {
+            self.0.list(prefix, after)
+        }
+    }
+
+    /// An identity that may only add blobs was thought to have no rights at all where the blob was there already: a retry
+    /// after a crash, or a lost race, would have ended every further capture.
+    #[tokio::test]
+    async fn a_denial_is_settled_by_reading() {
+        let store = Strict::default();
+        store.0.create("log/e/1", b"mine").await.unwrap();
+        assert!(put_new(&store, "log/e/1", b"mine").await.is_ok());
+        assert!(matches!(put_new(&store, "log/e/1", b"other").await, Err(StoreError::Exists { .. })));
+        assert!(matches!(put_new(&store, "log/e/2", b"mine").await, Err(StoreError::Denied { .. })));
     }
 }

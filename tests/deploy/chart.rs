@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tenure::daemon::{Health, Kind as Alarm, Last, Mirrored, Storage, Verified};
 use tenure::config::{Config, Kind, OPTIONS};
+use tenure::daemon::{Health, Kind as Alarm, Last, Mirrored, Storage, Verified};
 
 use crate::tools::{CACHE, CONFIGURATION, PORT, STATE, USER, python, root, run, said, text};
 
