@@ -24,9 +24,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tenure::capture::{Stop, Stopper};
 use tenure::clock::{Clock, ManualClock};
-use tenure::daemon::{Kind, OpenFailure, Opener, Schedule, Service, Settings, Tenant, Webhook, code};
+use tenure::daemon::{Keeper, Kind, OpenFailure, Opener, Schedule, Service, Settings, Tasks, Tenant, Webhook, code};
 use tenure::simulator::{Options as TenantOptions, Simulator, Weather};
-use tenure::store::FilesystemStore;
+use tenure::store::{FilesystemStore, MemoryStore};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use world::{World, machine};
@@ -261,6 +261,53 @@ async fn a_second_service_leaves_slots_to_the_first_and_takes_them_where_it_fail
     assert_eq!(committed.iter().sum::<u64>(), 6);
 }
 
+/// Beside the captures: the copy follows, every byte is read within the span, and what was changed is told once.
+#[tokio::test]
+async fn a_keeper_keeps_the_copy_in_step_and_reads_every_byte() {
+    let world = Arc::new(World::new(9, 40, "2026-06-30T18:00:00Z").await);
+    let local = machine();
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let tenant = Arc::new(Tenant::new("t", local.path(), true, clock.clone()));
+    let mut service = service(&world, &tenant, Stop::default());
+    let copy = MemoryStore::new();
+    let tasks = || Tasks {
+        store: Arc::new(world.store.clone()),
+        guard: None,
+        verify_within: Some(SignedDuration::from_hours(48)),
+        mirror: Some(Arc::new(copy.clone())),
+    };
+    let mut keeper = Keeper::new(tenant.clone(), tasks(), clock.clone(), Stop::default());
+    let verified = |tenant: &Tenant| tenant.health().verified.unwrap();
+    for hour in 0..60 {
+        world.hour();
+        service.turn().await;
+        keeper.turn().await;
+        assert_eq!(copy.snapshot(), world.store.snapshot(), "hour {hour}");
+        if hour == 30 {
+            // The process ends, and another goes on where it was.
+            keeper = Keeper::new(tenant.clone(), tasks(), clock.clone(), Stop::default());
+        }
+    }
+    let health = tenant.health();
+    assert_eq!(health.mirrored.unwrap().lag, 0);
+    let since = verified(&tenant).since.expect("two days have gone by");
+    assert!(world.clock.now().duration_since(since) <= SignedDuration::from_hours(50), "{since}");
+    assert!(health.alarms.is_empty(), "{:?}", health.alarms);
+    // Somebody changes a pack. The copy has the good one.
+    let name = world.store.snapshot().into_keys().find(|name| name.ends_with(".ndz")).unwrap();
+    let mut bytes = world.store.snapshot()[&name].clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    world.store.tamper(&name, Some(bytes));
+    for _ in 0..100 {
+        world.hour();
+        keeper.turn().await;
+    }
+    assert!(verified(&tenant).findings >= 1);
+    let notices = tenant.health().notices;
+    assert_eq!(notices.get(&Kind::VerificationFinding), Some(&1), "told once, however often it is found: {notices:?}");
+}
+
 /// Told to stop while it reads, it leaves nothing; while it commits, it ends what it began.
 #[tokio::test]
 async fn a_service_that_is_told_to_stop_leaves_a_whole_entry_or_none() {
@@ -420,6 +467,41 @@ async fn one_process_serves_two_tenants_tells_its_supervisor_and_stops_when_told
         let text = String::from_utf8(status.stdout).unwrap();
         assert!(text.contains("stopped at"), "{text}");
     }
+}
+
+async fn collect(State(taken): State<Arc<Mutex<Vec<u8>>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    assert_eq!(headers["content-type"], "application/x-protobuf");
+    taken.lock().unwrap().extend_from_slice(&body);
+    StatusCode::OK
+}
+
+/// What a capture did goes to a collector, if one is named, and nothing of what it read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traces_go_where_they_are_asked_for() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let url = listen(Router::new().route("/v1/traces", post(collect)).with_state(taken.clone())).await;
+    let clock = ManualClock::new(Timestamp::now());
+    let options = TenantOptions { seed: 4, users: 40, start: clock.now(), episodes: false, ..TenantOptions::default() };
+    let tenant = Simulator::start(options, clock).await.unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let config = place(root.path(), "one", &tenant, "").await;
+    let ended = command(&config).arg("capture").env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let bytes = taken.lock().unwrap().clone();
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    for span in ["capture", "read", "collection", "conditionalAccessPolicy", "merge", "commit", "service.name"] {
+        assert!(has(span), "no {span} in {} bytes", bytes.len());
+    }
+    let record = tenant.record();
+    let names = record.whole_objects().into_values().flat_map(BTreeMap::into_values);
+    for name in
+        names.filter_map(|object| object["displayName"].as_str().map(str::to_owned)).filter(|name| name.len() > 12)
+    {
+        assert!(!has(&name), "{name} is somebody's");
+    }
+    // A collector that isn't there costs nothing but its traces.
+    let ended = command(&config).arg("capture").env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1").output().await;
+    assert!(ended.unwrap().status.success());
 }
 
 #[tokio::test]

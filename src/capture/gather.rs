@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::progress::{Progress, Update};
 use super::recovery;
@@ -109,8 +110,8 @@ pub(super) async fn gather(
     let is_slow = |recipe: &&'static Recipe| recipe.bucket == Bucket::Reports && !recipe.is_events();
     for recipe in lists().filter(|recipe| !is_slow(recipe)) {
         match recipe.is_events() {
-            true => gatherer.events(recipe).await?,
-            false => gatherer.collection(recipe).await?,
+            true => gatherer.events(recipe).instrument(span(recipe)).await?,
+            false => gatherer.collection(recipe).instrument(span(recipe)).await?,
         }
         if recipe.collection == recovery::JOBS {
             gatherer.find_recovered()?;
@@ -119,10 +120,15 @@ pub(super) async fn gather(
     }
     gatherer.sweeps().await?;
     for recipe in lists().filter(is_slow) {
-        gatherer.collection(recipe).await?;
+        gatherer.collection(recipe).instrument(span(recipe)).await?;
     }
     gatherer.out.update.recovered = Some(gatherer.recovered.left());
     Ok(gatherer.out)
+}
+
+/// What a trace shows of reading a collection.
+fn span(recipe: &Recipe) -> tracing::Span {
+    tracing::info_span!("collection", name = recipe.collection)
 }
 
 impl Gatherer<'_> {

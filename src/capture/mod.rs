@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use crate::archive::appender::{AppendError, Appender, RememberedHead};
 use crate::archive::entry::{Body, Coverage, MAX_SKEW_MS};
@@ -376,7 +377,8 @@ impl Capturer {
             {
                 return Err(CaptureError::SlotTaken { slot });
             }
-            match self.attempt(request).await {
+            let span = tracing::info_span!("capture", slot = request.slot.map(tracing::field::display));
+            match self.attempt(request).instrument(span).await {
                 Err(CaptureError::Append(AppendError::LostRace { seq })) => {
                     tracing::info!(seq, "another writer was first; reading again");
                 }
@@ -394,12 +396,14 @@ impl Capturer {
         let view = self.index.view()?;
         let reading = async {
             reader.check_token().await.map_err(CaptureError::Graph)?;
-            let mut gathered = gather::gather(&reader, &view, &self.progress, &self.options, request, t0).await?;
+            let gathering = gather::gather(&reader, &view, &self.progress, &self.options, request, t0);
+            let mut gathered = gathering.instrument(tracing::info_span!("read")).await?;
             if let Some(error) = gathered.nothing_read() {
                 return Err(CaptureError::Graph(error));
             }
             merge::check_tenant(&gathered, &view, &self.lines).await?;
-            merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request).await
+            let merging = merge::merge(gathered, &view, &self.lines, &self.progress, &self.options, request);
+            merging.instrument(tracing::info_span!("merge")).await
         };
         // Up to here nothing is written, so that it can be broken off anywhere; from here on it is seen through.
         let merged = tokio::select! {
@@ -408,8 +412,9 @@ impl Capturer {
             merged = reading => merged?,
         };
         let times = commit::Times { t0, slot: request.slot, skew_ms: reader.meter().skew_ms() };
-        let committed =
-            commit::commit(&mut self.appender, &view, &self.lines, &self.progress, &*self.clock, merged, times).await?;
+        let committing =
+            commit::commit(&mut self.appender, &view, &self.lines, &self.progress, &*self.clock, merged, times);
+        let committed = committing.instrument(tracing::info_span!("commit")).await?;
         drop(view);
         let (mut committed, update) = committed;
         let meter = reader.meter();
