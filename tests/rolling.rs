@@ -264,7 +264,7 @@ async fn whatever_chance_breaks_is_told_alike() {
     let packs: Vec<&String> = names.iter().copied().filter(|name| !name.starts_with("log/")).collect();
     let mut dice = dice();
     let mut broken_at_all = 0;
-    for round in 0..30 {
+    for round in 0..16 {
         let mut broken = blobs.clone();
         let mut what = Vec::new();
         for _ in 0..dice.random_range(1..=4) {
@@ -293,7 +293,7 @@ async fn whatever_chance_breaks_is_told_alike() {
         let report = assert_equal(&MemoryStore::with(broken), &deep(), &format!("round {round}: {what:?}")).await;
         broken_at_all += usize::from(!report.is_ok());
     }
-    assert!(broken_at_all > 15, "most of it is found");
+    assert!(broken_at_all > 8, "most of it is found");
 }
 
 #[derive(serde::Deserialize)]
