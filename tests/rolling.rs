@@ -27,6 +27,11 @@ type Blobs = BTreeMap<String, Vec<u8>>;
 
 const NEVER: &(dyn Fn() -> bool + Send + Sync) = &|| false;
 
+/// A service may make a step on any thread.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
+}
+
 fn sorted(findings: &[Finding]) -> Vec<String> {
     let mut lines: Vec<String> = findings
         .iter()
@@ -39,7 +44,7 @@ fn sorted(findings: &[Finding]) -> Vec<String> {
 async fn survey(store: &dyn Store) -> Result<Survey, Report> {
     match Survey::begin(store).await.unwrap() {
         Begun::Log(mut survey) => {
-            assert!(survey.extend(store, NEVER).await.unwrap());
+            assert!(sendable(survey.extend(store, NEVER)).await.unwrap());
             Ok(*survey)
         }
         Begun::NoGenesis(report) => Err(report),
@@ -52,12 +57,12 @@ async fn pass(store: &dyn Store, options: &Options) -> (Report, Vec<Step>) {
         Ok(survey) => survey,
         Err(report) => return (report, Vec::new()),
     };
-    let mut report = survey_now.check(store, options, NEVER).await.unwrap().unwrap();
+    let mut report = sendable(survey_now.check(store, options, NEVER)).await.unwrap().unwrap();
     let (mut made, mut position): (Vec<Step>, Option<Position>) = (Vec::new(), None);
     loop {
         let number = made.len();
         assert_eq!(steps_before(&survey_now, position.as_ref()), number, "the position counts");
-        let done = step(store, &survey_now, position.as_ref(), NEVER).await.unwrap().unwrap();
+        let done = sendable(step(store, &survey_now, position.as_ref(), NEVER)).await.unwrap().unwrap();
         assert_eq!(done.first_seq, made.last().map_or(0, |before| before.last_seq + 1), "no entry is left out");
         report.findings.extend(done.report.findings.iter().cloned());
         report.checked.packs += done.report.checked.packs;
@@ -259,7 +264,7 @@ async fn whatever_chance_breaks_is_told_alike() {
     let packs: Vec<&String> = names.iter().copied().filter(|name| !name.starts_with("log/")).collect();
     let mut dice = dice();
     let mut broken_at_all = 0;
-    for round in 0..30 {
+    for round in 0..16 {
         let mut broken = blobs.clone();
         let mut what = Vec::new();
         for _ in 0..dice.random_range(1..=4) {
@@ -288,7 +293,7 @@ async fn whatever_chance_breaks_is_told_alike() {
         let report = assert_equal(&MemoryStore::with(broken), &deep(), &format!("round {round}: {what:?}")).await;
         broken_at_all += usize::from(!report.is_ok());
     }
-    assert!(broken_at_all > 15, "most of it is found");
+    assert!(broken_at_all > 8, "most of it is found");
 }
 
 #[derive(serde::Deserialize)]

@@ -40,6 +40,9 @@ pub(super) async fn check_range(
 ) -> Result<ControlFlow<()>, StoreError> {
     let Found { mut fold, orphans, report } = found;
     for seq in range {
+        if (reading.stop)() {
+            return Ok(ControlFlow::Break(()));
+        }
         if reading.survey.is_lost(seq)
             && let Some(fold) = fold.as_deref_mut()
         {

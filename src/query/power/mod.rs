@@ -523,7 +523,7 @@ impl Search<'_> {
                     if let (Some(principal), Some(role)) = (principal, role)
                         && privilege::is_privileged_permission(role)
                     {
-                        grants.insert(principal.to_owned(), (role.to_owned(), assignment));
+                        grants.insert(principal.to_ascii_lowercase(), (role.to_owned(), assignment));
                     }
                 }
             }

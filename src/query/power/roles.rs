@@ -97,6 +97,8 @@ pub(super) struct Gain {
 /// The holding that an object of one of [`COLLECTIONS`] stands for.
 pub(super) fn holding_of(collection: &str, content: &Value) -> Option<(Holding, Form)> {
     let text = |name: &str| content[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    // Keys hold GUIDs in lower case, and principals are compared with keys.
+    let id = |name: &str| text(name).map(|id| id.to_ascii_lowercase());
     let form = match collection {
         "unifiedRoleAssignment" => Form::Assignment,
         "unifiedRoleAssignmentSchedule" | "unifiedRoleAssignmentScheduleInstance" => {
@@ -108,7 +110,7 @@ pub(super) fn holding_of(collection: &str, content: &Value) -> Option<(Holding, 
         _ => return None,
     };
     let scope = text("directoryScopeId").or_else(|| text("appScopeId")).unwrap_or_else(|| EVERYWHERE.to_owned());
-    let holding = Holding { principal: text("principalId")?, role: text("roleDefinitionId")?, scope };
+    let holding = Holding { principal: id("principalId")?, role: id("roleDefinitionId")?, scope };
     Some((holding, form))
 }
 
@@ -231,7 +233,8 @@ mod tests {
         assert_eq!(holding_of("unifiedRoleAssignment", &json!({"principalId": "p"})), None);
         assert_eq!(holding_of("unifiedRoleAssignment", &json!({"principalId": "", "roleDefinitionId": "r"})), None);
         assert_eq!(holding_of("user", &json!({"principalId": "p", "roleDefinitionId": "r"})), None);
-        let app = json!({"principalId": "p", "roleDefinitionId": "r", "directoryScopeId": null, "appScopeId": "/app"});
-        assert_eq!(holding_of("unifiedRoleAssignment", &app).unwrap().0.scope, "/app");
+        let app = json!({"principalId": "P", "roleDefinitionId": "R", "directoryScopeId": null, "appScopeId": "/App"});
+        let (holding, _) = holding_of("unifiedRoleAssignment", &app).unwrap();
+        assert_eq!((holding.principal.as_str(), holding.role.as_str(), holding.scope.as_str()), ("p", "r", "/App"));
     }
 }
