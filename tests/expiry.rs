@@ -17,7 +17,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use support::{ArchiveBuilder, Changes, at, key, link, put, remove, row, signer};
 use tenure::archive::appender::Appender;
-use tenure::archive::entry::{Coverage, Status, checkpoint_name};
+use tenure::archive::entry::{Coverage, Revocation, Status, checkpoint_name};
+use tenure::archive::note::Signer;
 use tenure::archive::register::{End, Register};
 use tenure::archive::verify::{Options as VerifyOptions, Severity, verify};
 use tenure::clock::{Clock, ManualClock};
@@ -459,6 +460,28 @@ async fn a_hold_that_does_not_say_what_it_holds_holds_everything_until_it_is_rel
     story.commit("hold", None, Some([4, 5])).await;
     story.commit("release", Some(hold), None).await;
     assert_eq!(fates(&story.plan().await), ["expire", "held", "held", "recent", "recent"]);
+}
+
+/// A thief of a key can release what he likes, until the key is revoked.
+#[tokio::test]
+async fn a_release_by_a_revoked_key_releases_nothing() {
+    let story = Story::tell().await.copy("2028-01-01T00:00:00Z");
+    let hold = story.commit("hold", None, None).await;
+    let thief = Signer::from_seed(&format!("tenure/{TENANT}"), [9; 32]);
+    let mut appender = story.appender().await;
+    let mut body = appender.draft("key", story.clock.now()).unwrap();
+    body.add = Some(vec![thief.verifier().to_string()]);
+    appender.commit(&body).await.unwrap();
+    let mut stolen = Appender::open(story.store(), thief.clone(), None).await.unwrap();
+    let mut release = stolen.draft("release", story.clock.now()).unwrap();
+    release.target = Some(hold);
+    stolen.commit(&release).await.unwrap();
+    assert_eq!(fates(&story.plan().await)[0], "expire");
+    let mut appender = story.appender().await;
+    let mut body = appender.draft("key", story.clock.now()).unwrap();
+    body.revoke = Some(vec![Revocation { id: thief.verifier().id().to_string(), from: release.seq }]);
+    appender.commit(&body).await.unwrap();
+    assert_eq!(fates(&story.plan().await)[0], "held");
 }
 
 #[tokio::test]

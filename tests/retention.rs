@@ -8,13 +8,16 @@ mod worm;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use command::{Bench, Outcome};
 use serde_json::Value;
+use tenure::archive::appender::Appender;
+use tenure::archive::note::Signer;
 use tenure::clock::{Clock, ManualClock};
 use tenure::simulator::{Options as TenantOptions, Simulator};
-use tenure::store::Store;
+use tenure::store::{FilesystemStore, Store};
 use worm::{Policy, Worm};
 
 const START: &str = "2026-08-15T00:00:00Z";
@@ -176,6 +179,21 @@ async fn a_mirror_ends_what_its_archive_ended_when_it_is_told_to() {
     assert!(left("archive") == 0 && left("mirror") > 0);
     let (hash, due) = plan(&["expire", "--mirror", "--json"]);
     assert_eq!(due, 1);
+    // A hold that the mirror hasn't heard of: what has ended in the archive can still be held here.
+    let key = std::fs::read_to_string(bench.path("tenure.key")).unwrap();
+    let signer = Signer::from_secret_text(&key).unwrap();
+    let archive = || Arc::new(FilesystemStore::new(bench.path("archive")));
+    let commit = async |kind: &str, target: Option<u64>| {
+        let mut appender = Appender::open(archive(), signer.clone(), None).await.unwrap();
+        let mut body = appender.draft(kind, clock.now()).unwrap();
+        body.target = target;
+        appender.commit(&body).await.unwrap();
+        body.seq
+    };
+    let hold = commit("hold", None).await;
+    let refused = run(&["expire", "--mirror", "--confirm", &hash]);
+    assert!(refused.code == 2 && left("mirror") > 0, "{}", refused.all());
+    commit("release", Some(hold)).await;
     let log = files(&bench.path("archive/log"));
     let ended = done(run(&["expire", "--mirror", "--confirm", &hash]));
     assert!(ended.out.contains("ended"), "{}", ended.out);

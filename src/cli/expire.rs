@@ -40,8 +40,12 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
                 .hint("leave --mirror out for the archive itself")
         };
         where_ = config.mirror.as_ref().ok_or_else(none)?;
-        store = storage::mirror(&config, &session.clock, Purpose::Read)?.ok_or_else(none)?;
-        scope = Scope::Copy;
+        let mirror = storage::mirror(&config, &session.clock, Purpose::Copy)?.ok_or_else(none)?;
+        if is_done {
+            // A hold that the mirror hasn't heard of yet holds there too.
+            mirror::bring_in_step(&config, &*store, &*mirror).await.1?;
+        }
+        (store, scope) = (mirror, Scope::Copy);
     }
     let expiry = storage::expiry(&config, where_, &session.clock)?;
     let progress = Progress::new(&session.console, "reading the log");

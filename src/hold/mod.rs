@@ -3,8 +3,8 @@
 //! Must never know: what the history says. Segments, names and times are all it sees.
 //!
 //! A plan is a value, made before anything is done and confirmed by its hash. What is done follows `docs/format.md`,
-//! section 8: `expire` is committed, the log is read again, files go, `expired` is committed. A crash at any point leaves
-//! what the next run completes.
+//! section 6, "Holds and ends": `expire` is committed, the log is read again, files go, `expired` is committed. A crash
+//! at any point leaves what the next run completes.
 
 mod end;
 mod plan;
