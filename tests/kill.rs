@@ -88,7 +88,7 @@ fn entries(root: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 async fn check_archive(root: &Path, deep: bool, story: &str) {
-    let store = FilesystemStore::new(&root.join("archive"));
+    let store = FilesystemStore::new(root.join("archive"));
     let report = verify(&store, &VerifyOptions { deep, ..VerifyOptions::default() }, |_, _| {}).await.unwrap();
     let found: Vec<_> = report.findings.iter().filter(|finding| finding.severity == Severity::Finding).collect();
     assert!(found.is_empty(), "{story}: {found:?}");
