@@ -79,6 +79,7 @@ fn row(container: &str, days_wanted: u64) -> Value {
     json!({
         "container": container, "verdict": "enforced", "reasons": [], "policy": true, "hold": false, "versions": null,
         "overwrite": "refused", "delete": "refused", "locked": null, "days": null, "days_wanted": days_wanted,
+        "excess": null,
     })
 }
 
@@ -203,6 +204,17 @@ async fn the_resource_manager_tells_whether_policies_are_locked_and_long_enough(
     assert_eq!(report.containers[0].reasons, ["policy-unlocked", "interval-short"]);
     assert!(!report.is_sound());
     assert_eq!(report.to_json()["containers"][0]["locked"], false);
+
+    worm.set_policy("log", Policy::locked(LOG_DAYS));
+    assert_eq!(check().await.containers[0].excess, Some(Vec::new()));
+    worm.set_rights(
+        json!({ "value": [{ "actions": ["*"], "notActions": [], "dataActions": [], "notDataActions": [] }] }),
+    );
+    let report = check().await;
+    assert_eq!(report.containers[0].reasons, ["rights-too-large"]);
+    assert!(report.containers[0].excess.as_ref().unwrap().len() > 5 && !report.is_sound());
+    worm.set_rights(json!({ "value": [] }));
+    worm.set_policy("log", Policy { locked: false, ..Policy::locked(LOG_DAYS - 1) });
 
     worm.accept(&[]);
     let report = check().await;

@@ -126,7 +126,7 @@ impl Keeper {
 fn sort(report: &Report) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let (mut unprotected, mut unchecked) = (BTreeMap::new(), BTreeMap::new());
     for one in &report.containers {
-        let weak = |reason: &str| matches!(reason, "policy-unlocked" | "interval-short");
+        let weak = |reason: &str| matches!(reason, "policy-unlocked" | "interval-short" | "rights-too-large");
         let is_weak = one.verdict == Verdict::NotEnforced || one.reasons.iter().any(|reason| weak(reason));
         let reasons = one.reasons.join(", ");
         if is_weak {

@@ -150,6 +150,7 @@ struct State {
     enforces: AtomicBool,
     taken_first: AtomicBool,
     tokens: Mutex<BTreeSet<String>>,
+    rights: Mutex<serde_json::Value>,
 }
 
 /// The running front. It ends with the test's runtime.
@@ -181,6 +182,7 @@ impl Worm {
             enforces: AtomicBool::new(true),
             taken_first: AtomicBool::new(false),
             tokens: Mutex::default(),
+            rights: Mutex::new(serde_json::json!({ "value": [] })),
         });
         let serving = state.clone();
         tokio::spawn(async move {
@@ -245,6 +247,11 @@ impl Worm {
     /// Which bearer tokens are taken.
     pub fn accept(&self, tokens: &[&str]) {
         *self.state.tokens.lock().unwrap() = tokens.iter().map(|token| (*token).to_owned()).collect();
+    }
+
+    /// What the resource manager says of the caller's rights, for every container.
+    pub fn set_rights(&self, rights: serde_json::Value) {
+        *self.state.rights.lock().unwrap() = rights;
     }
 
     /// What came in since last asked.
@@ -395,6 +402,10 @@ impl State {
         let authorized = call.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "));
         if !authorized.is_some_and(|token| self.tokens.lock().unwrap().contains(token)) {
             return refusal(403, "AuthorizationFailed");
+        }
+        if path.ends_with("/providers/Microsoft.Authorization/permissions") {
+            let body = self.rights.lock().unwrap().to_string();
+            return (200, vec![("content-type".into(), "application/json".into())], body.into_bytes());
         }
         let container = path.rsplit('/').next().unwrap();
         let Some(policy) = self.policies.lock().unwrap().get(container).copied() else {

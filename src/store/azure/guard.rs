@@ -91,7 +91,7 @@ pub struct ContainerReport {
     pub verdict: Verdict,
     /// Codes of what is wrong or kept the check from an answer: `container-missing`, `denied`, `unavailable`, `no-policy`,
     /// `canary-denied`, `canary-unavailable`, `overwrite-allowed`, `delete-allowed`, `attempt-denied`, `attempt-unknown`,
-    /// `policy-unlocked`, `interval-short`.
+    /// `policy-unlocked`, `interval-short`, `rights-too-large`.
     pub reasons: Vec<&'static str>,
     /// Whether it has a retention policy; `None` where that isn't known, as in what follows.
     pub has_policy: Option<bool>,
@@ -109,6 +109,8 @@ pub struct ContainerReport {
     pub days: Option<u64>,
     /// The days that it has to be kept.
     pub days_wanted: u64,
+    /// Rights of this identity that are larger than the service needs, as the resource manager says.
+    pub excess: Option<Vec<&'static str>>,
 }
 
 /// What was found out about the account.
@@ -158,6 +160,7 @@ impl ContainerReport {
             is_locked: None,
             days: None,
             days_wanted,
+            excess: None,
         }
     }
 
@@ -180,6 +183,7 @@ impl ContainerReport {
             "locked": self.is_locked,
             "days": self.days,
             "days_wanted": self.days_wanted,
+            "excess": self.excess,
         })
     }
 }
@@ -245,11 +249,14 @@ impl Guard {
         report.has_policy = properties.has_immutability_policy().unwrap_or_default();
         report.has_hold = properties.has_legal_hold().unwrap_or_default();
         report.has_versions = properties.is_immutable_storage_with_versioning_enabled().unwrap_or_default();
-        if let Some(management) = &self.management
-            && let Some(policy) = management.policy(&container).await
-        {
-            report.is_locked = Some(policy.is_locked);
-            report.days = policy.days;
+        if let Some(management) = &self.management {
+            if let Some(policy) = management.policy(&container).await {
+                report.is_locked = Some(policy.is_locked);
+                report.days = policy.days;
+            }
+            report.excess = management.excessive_rights(&container).await;
+            let is_too_large = report.excess.as_ref().is_some_and(|excess| !excess.is_empty());
+            report.reasons.extend(is_too_large.then_some("rights-too-large"));
         }
         if report.has_policy == Some(false) && report.has_hold == Some(false) {
             return report.because(Verdict::NotEnforced, "no-policy");

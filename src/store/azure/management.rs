@@ -1,4 +1,5 @@
-//! What Azure's resource provider says of a container: its policy, whether that is locked, and for how long it holds.
+//! What Azure's resource manager says of a container: its policy, whether that is locked, for how long it holds, and what
+//! we may do.
 //!
 //! Must never know: blobs. It only reads, and only where the deployment gave the right to.
 
@@ -10,13 +11,17 @@ use serde_json::Value;
 
 use super::access::{Access, TokenSource};
 use super::transport::Transport;
-use super::{OptionsError, check_origin};
+use super::{OptionsError, check_origin, rights};
 use crate::clock::Clock;
 
 /// Version of the storage resource provider's interface (learn, rest/api/storagerp/blob-containers/get).
 const VERSION: &str = "2023-05-01";
 
-/// Reads the policies of an account's containers.
+/// Version of the interface that tells one's own rights over a resource (learn, rest/api/authorization/permissions/
+/// list-for-resource).
+const RIGHTS_VERSION: &str = "2022-04-01";
+
+/// Reads the policies of an account's containers, and one's own rights over them.
 #[derive(Debug)]
 pub struct Management {
     transport: Transport,
@@ -67,13 +72,7 @@ impl Management {
 
     /// The policy of `container`; `None` where it can't be read.
     pub(super) async fn policy(&self, container: &str) -> Option<Policy> {
-        let mut url = self.account.clone();
-        url.path_segments_mut().ok()?.extend(["blobServices", "default", "containers", container]);
-        url.query_pairs_mut().append_pair("api-version", VERSION);
-        let answer = self.transport.execute_request(&Request::new(url, Method::Get)).await.ok()?;
-        let is_success = u16::from(answer.status()) == 200;
-        let parts: Vec<_> = answer.into_body().try_collect().await.ok()?;
-        let body: Value = serde_json::from_slice(&parts.concat()).ok().filter(|_| is_success)?;
+        let body = self.get(container, &[], VERSION).await?;
         let properties = body.get("properties")?;
         let policy = properties.get("immutabilityPolicy").and_then(|policy| policy.get("properties"));
         let of_policy = |name| policy.and_then(|policy| policy.get(name));
@@ -81,5 +80,22 @@ impl Management {
             days: of_policy("immutabilityPeriodSinceCreationInDays").and_then(Value::as_u64),
             is_locked: of_policy("state").and_then(Value::as_str).is_some_and(|state| state == "Locked"),
         })
+    }
+
+    /// The rights of this identity over `container` that are larger than a writer needs; `None` where they can't be read.
+    pub(super) async fn excessive_rights(&self, container: &str) -> Option<Vec<&'static str>> {
+        let body =
+            self.get(container, &["providers", "Microsoft.Authorization", "permissions"], RIGHTS_VERSION).await?;
+        body["value"].is_array().then(|| rights::excessive(&body))
+    }
+
+    async fn get(&self, container: &str, below: &[&str], version: &str) -> Option<Value> {
+        let mut url = self.account.clone();
+        url.path_segments_mut().ok()?.extend(["blobServices", "default", "containers", container]).extend(below);
+        url.query_pairs_mut().append_pair("api-version", version);
+        let answer = self.transport.execute_request(&Request::new(url, Method::Get)).await.ok()?;
+        let is_success = u16::from(answer.status()) == 200;
+        let parts: Vec<_> = answer.into_body().try_collect().await.ok()?;
+        serde_json::from_slice(&parts.concat()).ok().filter(|_| is_success)
     }
 }

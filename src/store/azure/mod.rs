@@ -34,6 +34,7 @@ pub mod expiry;
 pub mod guard;
 mod management;
 mod refusal;
+mod rights;
 mod transport;
 
 pub use access::{Access, NoAccess, Signature, Token, TokenFuture, TokenSource};
