@@ -19,9 +19,10 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 use tenure::archive::entry::Body;
 use tenure::archive::verify::{Options as VerifyOptions, Severity, verify};
-use tenure::capture::{Options, Stop};
+use tenure::capture::{Capturer, Local, Options, Progress, Stop, remembered_head};
 use tenure::clock::{Clock, ManualClock, Sleep};
 use tenure::daemon::{OpenFailure, Opener, Schedule, Service, Settings, Tenant, code};
+use tenure::index::Index;
 use tenure::model;
 use tenure::simulator::{Options as TenantOptions, Weather};
 use tenure::store::{Listed, MemoryStore, Operation, Store, StoreError};
@@ -190,7 +191,13 @@ fn opener(world: Arc<World>, storage: Arc<Storage>, directory: &Path, clock: Arc
         let (world, storage, directory, clock) = (world.clone(), storage.clone(), directory.clone(), clock.clone());
         Box::pin(async move {
             let reader = world.reader_by(&world.tenant.url(), clock.clone());
-            let opened = world.open_with(storage, &directory, reader, clock, options()).await;
+            let state = directory.join("state");
+            let local = Local {
+                index: Index::open(&directory.join("index")).unwrap(),
+                progress: Progress::open(&state).unwrap(),
+                remembered: remembered_head(&state).unwrap(),
+            };
+            let opened = Capturer::open(storage, world::signer(), local, reader, clock, options()).await;
             opened.map_err(|error| OpenFailure { text: format!("{error:?}"), code: code::UNWRITABLE })
         })
     })
