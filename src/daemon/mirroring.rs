@@ -55,7 +55,7 @@ impl Mirroring {
             return;
         }
         self.tried = Some(now);
-        let result = step(&*self.from, &*self.to, &mut self.position, |_, _| tenant.beat()).await;
+        let result = step(&*self.from, &*self.to, &mut self.position, |_, _| ()).await;
         if let Some(head) = self.position.remembered()
             && let Err(error) = remember_mirror(&tenant.directory, &head)
         {

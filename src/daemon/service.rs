@@ -95,6 +95,8 @@ struct Failed {
     text: String,
     /// Whether the archive has to be opened anew.
     reopen: bool,
+    /// Whether it couldn't be opened.
+    is_closed: bool,
 }
 
 impl Service {
@@ -171,7 +173,7 @@ impl Service {
         if self.capturer.is_none() {
             let capturer = (self.open)().await;
             let capturer =
-                capturer.map_err(|failure| Failed { code: failure.code, text: failure.text, reopen: true })?;
+                capturer.map_err(|OpenFailure { code, text }| Failed { code, text, reopen: true, is_closed: true })?;
             let last = last_of(&capturer).await;
             self.tenant.update(|health| health.last = last.or(health.last.take()));
             self.capturer = Some(capturer);
@@ -398,7 +400,7 @@ impl Service {
     }
 
     fn fail(&mut self, failed: Failed) {
-        let Failed { code, text, reopen } = failed;
+        let Failed { code, text, reopen, is_closed } = failed;
         self.failures += 1;
         let wait = FIRST_WAIT * 2_i32.pow(self.failures.min(8) - 1);
         let now = self.now();
@@ -406,8 +408,10 @@ impl Service {
         tracing::warn!(code, failures = self.failures, "{text}");
         if reopen {
             self.capturer = None;
-            self.set_doing(Doing::Opening);
             self.blame(code);
+        }
+        if is_closed {
+            self.set_doing(Doing::Opening);
         }
         self.tenant.update(|health| health.trouble = Some(text.clone()));
         if self.failures >= 2 {
@@ -464,7 +468,7 @@ fn failed(error: CaptureError) -> Failed {
         _ => code::FAILED,
     };
     let reopen = !matches!(error, CaptureError::SlotTaken { .. });
-    Failed { code, text: chain(&error), reopen }
+    Failed { code, text: chain(&error), reopen, is_closed: false }
 }
 
 /// What tells one change of a capture from another.
