@@ -60,7 +60,10 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
                 _ => "nothing",
             };
             let lines = TEMPLATE.lines().filter(|line| !line.starts_with(excluded));
-            let lines = lines.map(|line| if line == format!("# {name} = {value}") { &line[2..] } else { line });
+            // An address alone is half of a receiver.
+            let also = if name == "webhook_url" { "# webhook_secret_file" } else { "# nothing" };
+            let is_wanted = |line: &str| line == format!("# {name} = {value}") || line.starts_with(also);
+            let lines = lines.map(|line| if is_wanted(line) { &line[2..] } else { line });
             let text: String = lines.flat_map(|line| [line, "\n"]).collect();
             parse(&text, &[]).unwrap_or_else(|e| panic!("{section}.{name}: {e}"));
         }

@@ -383,4 +383,11 @@ impl Store for Hooked {
             self.inner.list(prefix, after).await
         })
     }
+
+    fn is_provisioned<'a>(&'a self, root: &'a str) -> Operation<'a, bool> {
+        Box::pin(async move {
+            (self.before)("is_provisioned", root).await;
+            self.inner.is_provisioned(root).await
+        })
+    }
 }
