@@ -131,7 +131,10 @@ struct Instance {
     directory: TempDir,
     storage: Arc<Storage>,
     service: Option<Service>,
+    tenant: Option<Arc<Tenant>>,
     asleep_until: u64,
+    /// The look of the hour at which it wakes up.
+    wakes_at: usize,
     wrong_until: u64,
 }
 
@@ -153,24 +156,35 @@ impl Instance {
             true => tempfile::tempdir_in(shared).unwrap(),
             false => tempfile::tempdir().unwrap(),
         };
-        Instance { name, clock, directory, storage, service: None, asleep_until: 0, wrong_until: 0 }
+        Instance {
+            name,
+            clock,
+            directory,
+            storage,
+            service: None,
+            tenant: None,
+            asleep_until: 0,
+            wakes_at: 0,
+            wrong_until: 0,
+        }
     }
 
     /// Begins the process.
     fn begin(&mut self, world: &Arc<World>, delay: i64) {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let tenant = Tenant::new(self.name, &self.directory.path().join("state"), true, clock.clone());
+        let tenant = Arc::new(Tenant::new(self.name, &self.directory.path().join("state"), true, clock.clone()));
+        self.tenant = Some(tenant.clone());
         let settings = Settings {
             schedule: schedule(),
             delay: SignedDuration::from_secs(delay),
             time_limit: options().time_limit,
         };
         let open = opener(world.clone(), self.storage.clone(), self.directory.path(), clock.clone());
-        self.service = Some(Service::new(Arc::new(tenant), settings, clock, open, Stop::default()));
+        self.service = Some(Service::new(tenant, settings, clock, open, Stop::default()));
     }
 
-    /// One turn; the process may die in it. Returns whether it lives.
-    async fn turn(&mut self) -> bool {
+    /// One turn; the process may die in it. Returns whether it lives. What went wrong is counted.
+    async fn turn(&mut self, troubles: &mut BTreeMap<String, u64>) -> bool {
         let storage = self.storage.clone();
         let service = self.service.as_mut().expect("begun");
         let died = tokio::select! {
@@ -180,6 +194,9 @@ impl Instance {
         };
         if died {
             self.service = None;
+        }
+        if let Some(text) = self.tenant.as_ref().and_then(|tenant| tenant.health().trouble) {
+            *troubles.entry(text.chars().filter(|c| !c.is_ascii_digit()).take(90).collect()).or_default() += 1;
         }
         !died
     }
@@ -236,6 +253,7 @@ fn befall(hour: u64, dice: &mut ChaCha8Rng, one: &mut Instance, story: &mut Stor
     }
     if hour >= one.asleep_until && dice.random_bool(0.006) {
         one.asleep_until = hour + dice.random_range(1..60);
+        one.wakes_at = dice.random_range(0..4);
         story.sleeps += 1;
     }
     if dice.random_bool(0.04) {
@@ -262,7 +280,7 @@ async fn a_year_ends_with_every_slot_filled_once_or_told_to_be_a_gap() {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut instances = [Instance::new("one", &world, &away, seed + 1), Instance::new("two", &world, &away, seed + 2)];
     let (mut story, mut storm_until, mut away_until) = (Story::default(), 0, 0);
-    let mut memory = Vec::new();
+    let (mut memory, mut troubles) = (Vec::new(), BTreeMap::new());
     for hour in 1..=hours {
         let slot = start + SignedDuration::from_hours(hour as i64);
         world.clock.set(slot.max(world.clock.now()));
@@ -288,7 +306,7 @@ async fn a_year_ends_with_every_slot_filled_once_or_told_to_be_a_gap() {
         for one in &mut instances {
             match is_last {
                 true => {
-                    (one.asleep_until, one.wrong_until) = (0, 0);
+                    (one.asleep_until, one.wakes_at, one.wrong_until) = (0, 0, 0);
                     one.clock.seconds.store(0, Ordering::SeqCst);
                     *one.storage.fuse.lock().unwrap() = None;
                     storm_until = 0;
@@ -297,21 +315,21 @@ async fn a_year_ends_with_every_slot_filled_once_or_told_to_be_a_gap() {
             }
         }
         // Both are awake a few times an hour, in whatever order.
-        for look in 0..3 {
+        for look in 0..4 {
             let first = usize::from(dice.random_bool(0.5));
             for index in [first, 1 - first] {
                 let one = &mut instances[index];
-                if hour < one.asleep_until {
+                if hour < one.asleep_until || hour == one.asleep_until && look < one.wakes_at {
                     continue;
                 }
                 if one.service.is_none() {
                     one.begin(&world, 0);
                 }
-                if !one.turn().await {
+                if !one.turn(&mut troubles).await {
                     story.crashes += 1;
                 }
             }
-            let later = [0, 40, 16 * 60][look];
+            let later = [0, 40, 16 * 60, 0][look];
             world.clock.advance(Duration::from_secs(later));
         }
         if hour % 730 == 0 {
@@ -320,6 +338,7 @@ async fn a_year_ends_with_every_slot_filled_once_or_told_to_be_a_gap() {
     }
     drop(instances);
     println!("{story:?}");
+    println!("turns that ended in trouble: {troubles:#?}");
     println!("hour, bytes in memory, bytes of the archive: {memory:?}");
     let bodies: Vec<Body> = world.entries().into_values().map(|entry| entry.body).collect();
     check_slots(&bodies, start, hours);
@@ -371,6 +390,7 @@ fn check_slots(bodies: &[Body], start: Timestamp, hours: u64) {
     let gaps: u64 = codes.values().sum();
     assert!(gaps * 4 < filled.len() as u64, "mostly gaps: {codes:?}");
     if hours >= 8760 {
+        assert!(unscheduled > 0, "nobody ever woke up in the middle of an hour");
         for code in [code::NOT_RUNNING, code::UNREADABLE, code::UNWRITABLE] {
             assert!(codes.contains_key(code), "{code} never came: {codes:?}");
         }

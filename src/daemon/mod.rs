@@ -135,11 +135,17 @@ impl Tenant {
 }
 
 /// An error with its causes, which hold no personal data by the rules of those who make them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = sources(error).map(ToString::to_string).collect();
     texts.dedup();
     texts.join(": ")
+}
+
+/// An error and its causes.
+fn sources<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// The later of two instants, of which either may be unknown.

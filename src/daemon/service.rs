@@ -16,12 +16,12 @@ use super::due::{self, Due, Known, Wanted, code, due};
 use super::health::{Doing, IDLE_PATIENCE, Last};
 use super::memory::Memory;
 use super::schedule::Schedule;
-use super::{Kind, Tenant, chain, watch};
-use crate::archive::appender::AppendError;
+use super::{Kind, Tenant, chain, sources, watch};
 use crate::archive::entry::{Body, MAX_SKEW_MS};
 use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
 use crate::clock::Clock;
 use crate::query::power::{self, PowerChange};
+use crate::store::StoreError;
 
 /// Opens the archive for writing, and the client; called again after failures, so that renewed secrets are taken up.
 pub type Opener = Box<dyn FnMut() -> Opening>;
@@ -73,6 +73,8 @@ pub struct Service {
     memory: Memory,
     /// The service's clock minus ours, where that is too much to be passed over.
     correction: SignedDuration,
+    /// What our clock said when we last looked.
+    looked: Option<Timestamp>,
     /// Failures in a row, and when to try again.
     failures: u32,
     retry: Option<Timestamp>,
@@ -112,6 +114,7 @@ impl Service {
             capturer: None,
             memory,
             correction: SignedDuration::ZERO,
+            looked: None,
             failures: 0,
             retry: None,
             busy: Vec::new(),
@@ -179,8 +182,12 @@ impl Service {
             self.capturer = Some(capturer);
             self.set_doing(Doing::Waiting);
         }
+        let is_odd = self.is_clock_odd();
         if self.due()?.is_none() {
-            return Ok(());
+            // By a clock that may be wrong nothing would ever be due again.
+            if !is_odd || self.ask_the_time().await.is_err() || self.due()?.is_none() {
+                return Ok(());
+            }
         }
         // Others may have done it meanwhile, and time may not be what it seems.
         self.capturer().catch_up().await.map_err(failed)?;
@@ -194,7 +201,10 @@ impl Service {
             });
             return Ok(());
         }
-        self.ask_the_time().await?;
+        if let Err(failed) = self.ask_the_time().await {
+            self.blame(failed.code);
+            return Err(failed);
+        }
         let Some(due) = self.due()? else { return Ok(()) };
         if let Some(missed) = due.missed {
             self.declare(missed).await?;
@@ -226,17 +236,20 @@ impl Service {
         Ok(found.filter(|_| !is_early))
     }
 
+    /// Whether the time by which we go has to be asked for although nothing is due by it: at first, while our clock is off,
+    /// when it went back, and when the log knows a later time.
+    fn is_clock_odd(&mut self) -> bool {
+        let local = self.clock.now();
+        let went_back = self.looked.replace(local).is_none_or(|looked| local < looked);
+        let now = self.now();
+        let is_behind = self.capturer().last_slot().is_some_and(|slot| slot > now);
+        went_back || is_behind || !self.correction.is_zero()
+    }
+
     /// Asks the service what time it is, and goes by that where ours is too far off.
     async fn ask_the_time(&mut self) -> Result<(), Failed> {
         let until = later_by(self.clock.now(), ASKING);
-        let skew = match self.capturer().skew_ms(until).await {
-            Ok(skew) => skew,
-            Err(error) => {
-                let failed = failed(error);
-                self.blame(failed.code);
-                return Err(failed);
-            }
-        };
+        let skew = self.capturer().skew_ms(until).await.map_err(failed)?;
         self.correction = match skew.abs() > MAX_SKEW_MS {
             true => SignedDuration::from_millis(skew),
             false => SignedDuration::ZERO,
@@ -462,9 +475,10 @@ fn bytes_of(body: &Body) -> u64 {
 
 /// What a failed turn comes to. After anything but Graph's failures the archive is opened anew.
 fn failed(error: CaptureError) -> Failed {
+    let is_of_store = sources(&error).any(|cause| cause.is::<StoreError>());
     let code = match &error {
         CaptureError::Graph(_) => code::UNREADABLE,
-        CaptureError::Append(AppendError::Store(_)) => code::UNWRITABLE,
+        _ if is_of_store => code::UNWRITABLE,
         _ => code::FAILED,
     };
     let reopen = !matches!(error, CaptureError::SlotTaken { .. });
