@@ -336,6 +336,29 @@ async fn a_service_that_is_told_to_stop_leaves_a_whole_entry_or_none() {
     assert_eq!(word["doing"], "stopped");
 }
 
+/// Graph doesn't answer, and the service asks it what time it is: it stops all the same, at once.
+#[tokio::test]
+async fn a_service_that_waits_for_graph_stops_when_told() {
+    let world = Arc::new(World::new(10, 40, "2026-06-30T21:00:00Z").await);
+    world.tenant.set_weather(Weather { throttled_without_hint: 1.0, ..Weather::calm() });
+    let local = machine();
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let tenant = Arc::new(Tenant::new("t", local.path(), false, clock));
+    let (stopper, stop) = Stopper::new();
+    world.hour();
+    let began = world.clock.now();
+    let mut service = service(&world, &tenant, stop);
+    let requests = world.tenant.request_count();
+    tokio::join!(service.run(), async {
+        while world.tenant.request_count() == requests {
+            tokio::task::yield_now().await;
+        }
+        stopper.stop();
+    });
+    assert_eq!((tenant.health().doing.as_str(), tenant.health().trouble), ("stopped", None));
+    assert!(world.clock.now().duration_since(began) < SignedDuration::from_secs(50), "it didn't wait for an answer");
+}
+
 /// A directory with the configuration of a tenant, and its archive begun.
 async fn place(root: &Path, name: &str, tenant: &Simulator, more: &str) -> std::path::PathBuf {
     let directory = root.join(name);

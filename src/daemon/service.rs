@@ -156,6 +156,8 @@ impl Service {
                     self.tenant.alarm(|book| book.set(Kind::CaptureFailing, "", false, now, ""));
                 }
             }
+            // Whoever was told to stop has not failed.
+            Err(_) if self.stop.is_requested() => {}
             Err(failed) => self.fail(failed),
         }
         self.look_at_slots();
@@ -174,7 +176,12 @@ impl Service {
 
     async fn act(&mut self) -> Result<(), Failed> {
         if self.capturer.is_none() {
-            let capturer = (self.open)().await;
+            // What opening builds anew it can build again.
+            let stop = self.stop.clone();
+            let capturer = tokio::select! {
+                () = stop.requested() => return Ok(()),
+                capturer = (self.open)() => capturer,
+            };
             let capturer =
                 capturer.map_err(|OpenFailure { code, text }| Failed { code, text, reopen: true, is_closed: true })?;
             let last = last_of(&capturer).await;
@@ -249,7 +256,12 @@ impl Service {
     /// Asks the service what time it is, and goes by that where ours is too far off.
     async fn ask_the_time(&mut self) -> Result<(), Failed> {
         let until = later_by(self.clock.now(), ASKING);
-        let skew = self.capturer().skew_ms(until).await.map_err(failed)?;
+        let stop = self.stop.clone();
+        let skew = tokio::select! {
+            () = stop.requested() => Err(CaptureError::Stopped),
+            skew = self.capturer().skew_ms(until) => skew,
+        };
+        let skew = skew.map_err(failed)?;
         self.correction = match skew.abs() > MAX_SKEW_MS {
             true => SignedDuration::from_millis(skew),
             false => SignedDuration::ZERO,
@@ -443,6 +455,7 @@ impl Service {
             (health.doing, health.since, health.beat) = (doing, now, now);
             health.patience = patience.max(IDLE_PATIENCE);
         });
+        self.tenant.leave_word();
     }
 
     /// Hears of pages, so that whoever asks sees that it gets on.
