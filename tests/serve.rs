@@ -23,7 +23,7 @@ use command::{secret_table, tenant_table};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tenure::capture::{Stop, Stopper};
-use tenure::clock::{Clock, ManualClock};
+use tenure::clock::{Clock, ManualClock, SystemClock};
 use tenure::daemon::{Keeper, Kind, OpenFailure, Opener, Schedule, Service, Settings, Tasks, Tenant, Webhook, code};
 use tenure::simulator::{Options as TenantOptions, Simulator, Weather};
 use tenure::store::{FilesystemStore, MemoryStore};
@@ -336,27 +336,39 @@ async fn a_service_that_is_told_to_stop_leaves_a_whole_entry_or_none() {
     assert_eq!(word["doing"], "stopped");
 }
 
-/// Graph doesn't answer, and the service asks it what time it is: it stops all the same, at once.
+/// Graph takes connections and says nothing, and the service asks it what time it is: it stops all the same, at once.
 #[tokio::test]
 async fn a_service_that_waits_for_graph_stops_when_told() {
     let world = Arc::new(World::new(10, 40, "2026-06-30T21:00:00Z").await);
-    world.tenant.set_weather(Weather { throttled_without_hint: 1.0, ..Weather::calm() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
     let local = machine();
-    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
-    let tenant = Arc::new(Tenant::new("t", local.path(), false, clock));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tenant = Arc::new(Tenant::new("t", local.path(), false, clock.clone()));
+    let settings =
+        Settings { schedule: schedule(), delay: SignedDuration::ZERO, time_limit: Duration::from_secs(3000) };
+    let open: Opener = {
+        let (world, directory, clock) = (world.clone(), local.path().to_owned(), clock.clone());
+        Box::new(move || {
+            let reader = world.reader_by(&url, clock.clone());
+            let (world, directory, clock) = (world.clone(), directory.clone(), clock.clone());
+            Box::pin(async move {
+                let store = Arc::new(world.store.clone());
+                let opened = world.open_with(store, &directory, reader, clock, world::options()).await;
+                opened.map_err(|error| OpenFailure { text: format!("{error:?}"), code: code::UNWRITABLE })
+            })
+        })
+    };
     let (stopper, stop) = Stopper::new();
-    world.hour();
-    let began = world.clock.now();
-    let mut service = service(&world, &tenant, stop);
-    let requests = world.tenant.request_count();
-    tokio::join!(service.run(), async {
-        while world.tenant.request_count() == requests {
-            tokio::task::yield_now().await;
-        }
+    let mut service = Service::new(tenant.clone(), settings, clock, open, stop);
+    let asked = async {
+        let connection = listener.accept().await.unwrap();
         stopper.stop();
-    });
+        connection
+    };
+    let both = async { tokio::join!(service.run(), asked) };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("it doesn't wait for an answer");
     assert_eq!((tenant.health().doing.as_str(), tenant.health().trouble), ("stopped", None));
-    assert!(world.clock.now().duration_since(began) < SignedDuration::from_secs(50), "it didn't wait for an answer");
 }
 
 /// A directory with the configuration of a tenant, and its archive begun.
