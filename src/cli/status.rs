@@ -16,7 +16,7 @@ use super::storage::{self, Purpose};
 use super::{render, state};
 use crate::archive::appender::follow;
 use crate::archive::entry::{Body, Entry, entry_name};
-use crate::daemon::STATUS_FILE;
+use crate::daemon::{MONTHS_AHEAD, STATUS_FILE};
 
 /// Arguments of `tenure status`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +28,6 @@ pub struct Arguments {
 
 /// A service that has said nothing for so long has stopped, or hangs.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
-
-/// Months that have to be provisioned ahead.
-const MONTHS_AHEAD: u32 = 2;
 
 /// What is shown.
 struct Status {

@@ -22,7 +22,7 @@ use crate::store::azure::guard::{Guard, Report, Verdict};
 const GUARD_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// So many months ahead have to be there.
-const MONTHS_AHEAD: u32 = 2;
+pub const MONTHS_AHEAD: u32 = 2;
 
 /// It looks at the clock at least so often.
 const LOOK: SignedDuration = SignedDuration::from_mins(1);

@@ -28,7 +28,7 @@ mod webhook;
 pub use alarm::{Active, Book, Kind, Notice, Severity};
 pub use due::{Due, Gap, Known, Wanted, code, due};
 pub use health::{Doing, Health, Last, Mirrored, Storage, Totals, Verified};
-pub use keeper::{Keeper, Tasks};
+pub use keeper::{Keeper, MONTHS_AHEAD, Tasks};
 pub use schedule::{InvalidSchedule, Schedule};
 pub use service::{OpenFailure, Opener, Opening, Service, Settings};
 pub use webhook::{Delivery, Webhook, WebhookError};
@@ -125,9 +125,7 @@ impl Tenant {
             }
         }
     }
-}
 
-impl Tenant {
     /// The receiver of alarms hasn't taken one for a while.
     pub fn not_taken(&self, why: &str) {
         self.book().set(Kind::WebhookFailing, "", true, self.clock.now(), why);
