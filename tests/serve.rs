@@ -229,6 +229,31 @@ async fn alarms_arrive_signed_and_once_each() {
     assert!(health.alarms.is_empty(), "{:?}", health.alarms);
 }
 
+/// A process that dies after its commit has told nobody what it saw; so has a second service, or a person who captures by
+/// hand. Whoever looks at the log next tells, once.
+#[tokio::test]
+async fn what_nobody_was_told_of_is_told_by_who_looks_next() {
+    let world = Arc::new(World::new(11, 40, "2026-06-30T21:00:00Z").await);
+    let (local, elsewhere) = (machine(), machine());
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let tenant = Arc::new(Tenant::new("t", local.path(), true, clock.clone()));
+    world.hour();
+    self::service(&world, &tenant, Stop::default()).turn().await;
+    assert_eq!(tenant.book().waiting(), 0);
+    world.tenant.revoke("Policy.Read.All");
+    world.clock.advance(Duration::from_secs(600));
+    world::capture(&mut world.open(&elsewhere).await).await;
+    let mut service = self::service(&world, &tenant, Stop::default());
+    service.turn().await;
+    let told = tenant.health().notices;
+    assert!(told.get(&Kind::CoverageShrank).is_some_and(|count| *count >= 1), "{told:?}");
+    world.clock.advance(Duration::from_secs(60));
+    service.turn().await;
+    drop(service);
+    self::service(&world, &tenant, Stop::default()).turn().await;
+    assert_eq!(tenant.health().notices, told, "told once");
+}
+
 #[tokio::test]
 async fn a_second_service_leaves_slots_to_the_first_and_takes_them_where_it_fails() {
     let world = Arc::new(World::new(7, 40, "2026-06-30T21:00:00Z").await);

@@ -300,6 +300,11 @@ impl Capturer {
         Ok(catch_up(&self.index, self.lines.store()).await?)
     }
 
+    /// Entries in the log, as far as it was followed.
+    pub fn head(&self) -> u64 {
+        self.appender.walker().next_seq()
+    }
+
     /// The greatest slot that was filled or declared a gap.
     pub fn last_slot(&self) -> Option<Timestamp> {
         self.appender.walker().last().last_slot

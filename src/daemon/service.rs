@@ -17,7 +17,7 @@ use super::health::{Doing, IDLE_PATIENCE, Last};
 use super::memory::Memory;
 use super::schedule::Schedule;
 use super::{Kind, Tenant, chain, sources, watch};
-use crate::archive::entry::{Body, MAX_SKEW_MS};
+use crate::archive::entry::{Body, Entry, MAX_SKEW_MS, entry_name};
 use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
 use crate::clock::Clock;
 use crate::query::power::{self, PowerChange};
@@ -172,6 +172,12 @@ impl Service {
     }
 
     async fn act(&mut self) -> Result<(), Failed> {
+        let acted = self.act_on_slots().await;
+        self.watch_the_log().await;
+        acted
+    }
+
+    async fn act_on_slots(&mut self) -> Result<(), Failed> {
         if self.capturer.is_none() {
             // What opening builds anew it can build again.
             let stop = self.stop.clone();
@@ -182,6 +188,7 @@ impl Service {
             let capturer = capturer.map_err(|OpenFailure { code, text }| Failed { code, text, is_closed: true })?;
             let last = last_of(&capturer).await;
             self.tenant.update(|health| health.last = last.or(health.last.take()));
+            self.memory.watched = self.memory.watched.or(capturer.head().checked_sub(1));
             self.capturer = Some(capturer);
             self.set_doing(Doing::Waiting);
         }
@@ -272,14 +279,8 @@ impl Service {
         let gaps = due::gaps(&self.settings.schedule, missed, &self.memory.reasons, otherwise);
         for gap in gaps {
             match self.capturer().declare_gap(gap.first, gap.last, &gap.code).await {
-                Ok(body) => {
-                    let slots = format!("{} to {}", gap.first, gap.last);
-                    let now = self.now();
+                Ok(_) => {
                     self.tenant.update(|health| health.totals.gaps += 1);
-                    self.tenant.alarm(|book| {
-                        let text = format!("a gap was recorded ({})", gap.code);
-                        book.happened(Kind::CaptureMissed, &slots, Some(body.seq), now, text);
-                    });
                     self.memory.settle(gap.last);
                 }
                 // Another service was first: what it says of the slot counts.
@@ -336,7 +337,6 @@ impl Service {
     /// What follows from a capture that is in the log. Nothing here can take it back.
     async fn committed(&mut self, committed: &Committed, reconcile: bool, slot: Option<Timestamp>) {
         let body = &committed.body;
-        let now = self.now();
         tracing::info!(
             seq = body.seq,
             slot = slot.map(|slot| slot.to_string()),
@@ -358,15 +358,43 @@ impl Service {
             health.totals.bytes += bytes_of(body);
             health.last = Some(last);
         });
-        let memory = &mut self.memory;
-        self.tenant.alarm(|book| watch::look(body, memory, book, now));
         self.memory.keep();
-        self.look_for_power(body, now).await;
         let directory = self.tenant.directory.clone();
         if let Some(head) = self.capturer().remembered()
             && let Err(error) = capture::remember_head(&directory, &head)
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "only the next look at a cut-off log knows less");
+        }
+    }
+
+    /// Looks at what is new in the log, by whomever, for what somebody should hear. What a process didn't get to after its
+    /// commit the next one does. A service that is new to an archive begins with what comes.
+    async fn watch_the_log(&mut self) {
+        let Some(capturer) = &self.capturer else { return };
+        let store = capturer.lines().store().clone();
+        let first = self.memory.watched.map_or(0, |watched| watched + 1);
+        for seq in first..capturer.head() {
+            // What is no entry, verification finds.
+            let body = match store.get(&entry_name(seq)).await {
+                Ok(file) => Entry::parse(&file).ok().map(|entry| entry.body),
+                Err(StoreError::NotFound { .. }) => None,
+                Err(error) => {
+                    tracing::warn!(seq, error = &error as &dyn std::error::Error, "the log is looked at again later");
+                    return;
+                }
+            };
+            let now = self.now();
+            match body {
+                Some(body) if body.is_capture() => {
+                    let memory = &mut self.memory;
+                    self.tenant.alarm(|book| watch::look(&body, memory, book, now));
+                    self.look_for_power(&body, now).await;
+                }
+                Some(body) if body.kind == "gap" => self.tenant.alarm(|book| watch::look_at_gap(&body, book, now)),
+                _ => {}
+            }
+            self.memory.watched = Some(seq);
+            self.memory.keep();
         }
     }
 
@@ -464,8 +492,8 @@ fn later_by(at: Timestamp, duration: SignedDuration) -> Timestamp {
 /// The last capture in the log, as far as it can be read.
 async fn last_of(capturer: &Capturer) -> Option<Last> {
     let seq = capturer.index().view().ok()?.last_capture().ok()??.seq;
-    let file = capturer.lines().store().get(&crate::archive::entry::entry_name(seq)).await.ok()?;
-    Some(Last::of(&crate::archive::entry::Entry::parse(&file).ok()?.body))
+    let file = capturer.lines().store().get(&entry_name(seq)).await.ok()?;
+    Some(Last::of(&Entry::parse(&file).ok()?.body))
 }
 
 fn bytes_of(body: &Body) -> u64 {
