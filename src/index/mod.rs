@@ -15,15 +15,22 @@ use crate::archive::walker::WalkError;
 use crate::canonical::InvalidKey;
 use crate::store::StoreError;
 
+mod acts;
 mod base;
 mod build;
+mod cover;
 mod ends;
+mod intervals;
+mod links;
 mod rows;
 mod tables;
 mod view;
 
+pub use acts::{Act, Part};
 pub use build::CaughtUp;
-pub use view::{CaptureRow, LinkRow, NameMatch, PackFile, Version, VersionKind, View};
+pub use cover::Sight;
+pub use links::LinkRow;
+pub use view::{CaptureRow, NameMatch, PackFile, Version, VersionKind, View};
 
 /// What keeps the index from being used.
 #[derive(Debug, thiserror::Error)]

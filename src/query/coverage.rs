@@ -7,7 +7,7 @@ use crate::archive::entry::{Body, Coverage, Status};
 use crate::canonical::Key;
 
 /// How sure it is that something was so at the instant asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
     /// It was read so then, or before and after without a change between.
     Observed,

@@ -135,7 +135,7 @@ impl Archive {
         // links of a group that changed didn't.
         let (mut old_links, mut new_links) = (Links::new(), Links::new());
         let (mut had_links, mut has_links) = (false, false);
-        for row in self.view().links_from(id)? {
+        for row in self.view().links_from_during(id, None, &(from.min(to)..=from.max(to)))? {
             let (held, holds) = (row.holds_at(from), row.holds_at(to));
             had_links |= held;
             has_links |= holds;

@@ -22,6 +22,7 @@ use crate::hash::Hash;
 use crate::index::{CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
 use crate::store::{Store, StoreError};
 
+pub mod access;
 mod as_of;
 mod coverage;
 mod difference;
@@ -391,7 +392,7 @@ impl Archive {
     /// The links that start at a key as of capture `seq`.
     fn links_at(&self, id: u32, seq: u64) -> Result<Links, QueryError> {
         let mut links = Links::new();
-        for row in self.view.links_from(id)?.into_iter().filter(|row| row.holds_at(seq)) {
+        for row in self.view.links_from_during(id, None, &(seq..=seq))?.into_iter().filter(|row| row.holds_at(seq)) {
             links.entry(row.relation).or_default().insert(self.view.key(row.target)?, row.properties);
         }
         Ok(links)

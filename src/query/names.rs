@@ -165,7 +165,7 @@ impl Archive {
     }
 
     /// Whether anything is said of the key up to the last capture that counts.
-    fn is_known(&self, id: u32) -> Result<bool, QueryError> {
+    pub(super) fn is_known(&self, id: u32) -> Result<bool, QueryError> {
         let head = self.head()?.seq;
         Ok(self.view().version_at(id, head)?.is_some()
             || self.view().links_from(id)?.iter().any(|row| row.from <= head)
