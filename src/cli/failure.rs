@@ -11,6 +11,7 @@ use crate::archive::walker::WalkError;
 use crate::config::ConfigError;
 use crate::hold::ExpireError;
 use crate::index::IndexError;
+use crate::query::questions::AskError;
 use crate::query::{Candidate, QueryError};
 use crate::store::StoreError;
 
@@ -255,10 +256,28 @@ impl From<QueryError> for Failure {
                 hints.push("name one of them by its key".to_owned());
                 Kind::Usage
             }
+            QueryError::Ask(asked) => {
+                hints.extend(hint_of(asked));
+                Kind::Usage
+            }
             QueryError::Moment(_) | QueryError::NotYetKnown { .. } => Kind::Usage,
             _ => Kind::Failed,
         };
         Failure { kind, error: error.into(), hints }
+    }
+}
+
+/// What to do about a question that isn't asked right.
+fn hint_of(error: &AskError) -> Option<String> {
+    match error {
+        AskError::NoSuchQuestion { near, .. } => {
+            Some(format!("did you mean {near}? `tenure ask --list` names all questions"))
+        }
+        AskError::Unanswerable { .. } => Some("`tenure ask --list` tells which can be".to_owned()),
+        AskError::NoSuchParameter { known, .. } if known.is_empty() => Some("it has none".to_owned()),
+        AskError::NoSuchParameter { known, .. } => Some(format!("it has {}", known.join(", "))),
+        AskError::Missing { name, .. } => Some(format!("add {name}=…")),
+        AskError::Wrong { .. } | AskError::Span { .. } => None,
     }
 }
 

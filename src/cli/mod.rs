@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::clock::Clock;
 
+mod ask;
 mod capture;
 mod captures;
 mod console;
@@ -103,6 +104,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Check chain, signatures and every byte; needs nothing but the archive
     Verify(verify::Arguments),
+    /// Ask a named question: who had access to what, by which path, since when
+    Ask(ask::Arguments),
     /// Show an object and its links as of a time
     Show(show::Arguments),
     /// Show every version of an object, and what changed
@@ -157,6 +160,7 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Coverage(arguments) => coverage::run(arguments, session).await,
         Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Verify(arguments) => verify::run(arguments, session).await,
+        Command::Ask(arguments) => ask::run(arguments, session).await,
         Command::Show(arguments) => show::run(arguments, session).await,
         Command::History(arguments) => history::run(arguments, session).await,
         Command::Search(arguments) => search::run(arguments, session).await,

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::archive::entry::{Body, Entry, InvalidEntry, entry_name};
 use crate::archive::line::{Content, InvalidLine, Line, Statement};
+use crate::archive::log::leaf_hash;
 use crate::archive::note::Verifier;
 use crate::archive::reader::{LineReader, ReadError};
 use crate::archive::walker::{WalkError, Walker};
@@ -30,6 +31,7 @@ mod dump;
 mod history;
 mod names;
 pub mod power;
+pub mod questions;
 mod time;
 mod timeline;
 
@@ -145,6 +147,9 @@ pub enum QueryError {
         /// The objects.
         candidates: Vec<Candidate>,
     },
+    /// The question isn't asked right.
+    #[error(transparent)]
+    Ask(#[from] questions::AskError),
     /// Whoever takes the answer failed; nothing is wrong with the archive.
     #[error("the answer could not be written")]
     Output(#[from] std::io::Error),
@@ -361,6 +366,19 @@ impl Archive {
         }
         kept.insert(seq, body.clone());
         Ok(body)
+    }
+
+    /// The hash of entry `seq` as a leaf of the log, and the root of the state after it.
+    ///
+    /// # Errors
+    /// As [`Archive::body`].
+    pub async fn entry_hashes(&self, seq: u64) -> Result<(Hash, Hash), QueryError> {
+        let state = self.body(seq).await?.state.root;
+        match self.store.get(&entry_name(seq)).await {
+            Ok(file) => Ok((leaf_hash(&file), state)),
+            Err(StoreError::NotFound { .. }) => Err(QueryError::Entry { seq, source: None }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Body>>> {

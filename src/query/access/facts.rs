@@ -5,6 +5,7 @@
 //! Every look says which collection or relation it rests on; what was looked at is what an answer's basis is about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use jiff::Timestamp;
@@ -114,6 +115,32 @@ impl<'a> Facts<'a> {
         let subject = Subject { collection: collection.to_owned(), relation: relation.map(str::to_owned), facet: None };
         lock(&self.used).insert(subject.clone());
         subject
+    }
+
+    /// Says that an answer rests on a facet.
+    pub fn rest_on_facet(&self, collection: &str, facet: &str) {
+        let (collection, facet) = (collection.to_owned(), Some(facet.to_owned()));
+        lock(&self.used).insert(Subject { collection, relation: None, facet });
+    }
+
+    /// Says that an answer rests on all of these.
+    pub fn rest_on_all(&self, subjects: BTreeSet<Subject>) {
+        lock(&self.used).extend(subjects);
+    }
+
+    /// Every object of a collection that is there at the window's end, in the order of their keys.
+    pub fn objects(&self, collection: &str) -> Result<Vec<(u32, Key)>, QueryError> {
+        self.rest_on(collection, None);
+        let view = self.archive.view();
+        let mut found = Vec::new();
+        view.each_key(Some(collection), |key, id| {
+            let version = view.version_at(id, self.window.end.seq)?;
+            if key.facet_name().is_none() && version.is_some_and(|version| version.kind != VersionKind::Removed) {
+                found.push((id, key));
+            }
+            Ok::<_, QueryError>(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
     }
 
     /// The links of `relation` from an object of `collection` that may have held within the window.

@@ -207,6 +207,12 @@ impl<'a> Evaluator<'a> {
         Some(Access { subject: subject.clone(), power, path, held, certainty, term })
     }
 
+    /// What `first` grants together with something else, by the steps of both; `None` where they weren't held at once.
+    pub fn both(&self, first: &Access, steps: Vec<Step>, held: Held) -> Option<Access> {
+        let certainty = self.certainty(&held, &steps)?;
+        Some(Access { path: steps, held, certainty, ..first.clone() })
+    }
+
     /// How sure it is that a path held within the window; `None` where it surely didn't.
     fn certainty(&self, held: &Held, path: &[Step]) -> Option<Certainty> {
         let window = &self.facts.window;

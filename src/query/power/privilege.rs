@@ -85,7 +85,7 @@ const PERMISSIONS: &[(&str, &str)] = &[
 
 /// Whether the role with this id is privileged. `definition` is what the archive has of it: its own word counts first,
 /// then the list by its template, then what it allows.
-pub(super) fn is_privileged_role(id: &str, definition: Option<&Value>) -> bool {
+pub(in crate::query) fn is_privileged_role(id: &str, definition: Option<&Value>) -> bool {
     let listed = |id: &str| ROLES.iter().any(|role| role.eq_ignore_ascii_case(id));
     let Some(definition) = definition else { return listed(id) };
     if let Some(said) = definition["isPrivileged"].as_bool() {
