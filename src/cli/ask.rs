@@ -213,7 +213,14 @@ fn print_table(session: &mut Session<'_>, answer: &Answer) -> Result<(), Failure
         };
         session.console.line(text)?;
     } else {
-        let rows = answer.table.rows.iter().map(|row| columns.iter().map(|column| cell(row.get(*column))).collect());
+        let rows = answer.table.rows.iter().map(|row| {
+            let cells = columns.iter().map(|column| match *column {
+                // Nobody looked before.
+                "since" if row.get("since_after") == Some(&Value::Null) => format!("≤ {}", cell(row.get("since"))),
+                column => cell(row.get(column)),
+            });
+            cells.collect()
+        });
         let header: Vec<String> = columns.iter().map(|column| column.replace('_', " ")).collect();
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
         let table = render::table(&header, rows.collect(), &[]);

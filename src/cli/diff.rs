@@ -9,7 +9,7 @@ use super::history::labels_of;
 use super::session::{Session, check_collection};
 use super::{json, render};
 use crate::diff::Change;
-use crate::query::{Archive, Difference, Instant, Scope};
+use crate::query::{Archive, Difference, Effects, Instant, Scope, Turned};
 
 /// Arguments of `tenure diff`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,9 @@ pub struct Arguments {
     /// This object only
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
+    /// Also tell what it comes to: who gained and lost which access, which accounts were switched on or off
+    #[arg(long)]
+    effect: bool,
     /// Answer as the archive knew when this capture was its newest
     #[arg(long, value_name = "#N")]
     known_at: Option<String>,
@@ -47,6 +50,13 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     match session.globals.json {
         true => print_json(&archive, &from, &to, &scope, session).await?,
         false => print(&archive, &from, &to, &scope, session).await?,
+    }
+    if arguments.effect {
+        let effects = archive.effects(&from, &to, &scope).await?;
+        match session.globals.json {
+            true => print_effects_json(&archive, &to, &effects, session)?,
+            false => print_effects(&archive, &to, &effects, session)?,
+        }
     }
     session.end_with_basis(&[&bases[0], &bases[1]], false)?;
     if bases.iter().any(|basis| basis.instant.capture.unknown) {
@@ -110,5 +120,74 @@ async fn print(
     let (added, removed, changed) = (count(Change::Added), count(Change::Removed), count(Change::Changed));
     let gap = if found.is_empty() { "" } else { "\n" };
     session.console.line(format!("{gap}{added} added, {removed} removed, {changed} changed"))?;
+    Ok(())
+}
+
+/// An effect as a line: who, what, how.
+fn print_effects_json(
+    archive: &Archive,
+    to: &Instant,
+    effects: &Effects,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    for effect in &effects.access {
+        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
+        let path = effect.access.path.iter().map(|step| {
+            let row = json::Object::new().text("kind", step.kind.as_str()).text("from", &step.from);
+            row.optional_text("to", step.to.as_ref().map(|key| key.as_str()))
+                .raw("by", &json::array(step.by.iter().map(|key| json::quoted(key.as_str()))))
+                .number("since", step.held.from)
+                .end()
+        });
+        let row = json::Object::new()
+            .text("effect", effect.turned.as_str())
+            .text("subject", &effect.access.subject)
+            .optional_text("name", archive.label_of_key(&effect.access.subject, to.capture.seq)?.as_deref())
+            .text("power", power.kind)
+            .text("target", power.target)
+            .optional_text("target_name", power.name.as_deref())
+            .optional_text("scope", power.scope.as_deref())
+            .text("form", power.form)
+            .raw("path", &json::array(path));
+        session.console.line(row.text("certainty", effect.access.certainty.as_str()).end())?;
+    }
+    for account in &effects.accounts {
+        let name = archive.label_of_key(&account.key, to.capture.seq)?;
+        let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
+        session.console.line(row.optional_text("name", name.as_deref()).text("power", "account").end())?;
+    }
+    Ok(())
+}
+
+fn print_effects(archive: &Archive, to: &Instant, effects: &Effects, session: &mut Session<'_>) -> Result<(), Failure> {
+    let paint = session.paint();
+    session.console.line(format!("\n{}", paint.bold("effect on access")))?;
+    let named = |key: &crate::canonical::Key| -> Result<String, Failure> {
+        Ok(archive.label_of_key(key, to.capture.seq)?.map_or_else(|| key.to_string(), |name| format!("{name} ({key})")))
+    };
+    for effect in &effects.access {
+        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
+        let target = power.name.unwrap_or(power.target);
+        let scope = power.scope.map_or(String::new(), |scope| format!(" {scope}"));
+        let mut path = Vec::new();
+        for step in &effect.access.path[..effect.access.path.len().saturating_sub(1)] {
+            path.extend(step.to.as_ref().map(&named).transpose()?);
+        }
+        let path = if path.is_empty() { String::new() } else { format!(", through {}", path.join(", ")) };
+        let who = named(&effect.access.subject)?;
+        let line = format!("{who}  {} {target}{scope}, {}{path}", power.kind, power.form);
+        session.console.line(match effect.turned {
+            Turned::Gained => paint.green(format!("+ {line}")),
+            Turned::Lost => paint.red(format!("- {line}")),
+        })?;
+    }
+    for account in &effects.accounts {
+        session.console.line(format!("~ {}  account {}", named(&account.key)?, account.turned))?;
+    }
+    let count = |turned| effects.access.iter().filter(|effect| effect.turned == turned).count();
+    let (gained, lost, accounts) = (count(Turned::Gained), count(Turned::Lost), effects.accounts.len());
+    session
+        .console
+        .line(format!("{gained} gained, {lost} lost, {accounts} accounts; {} looked at", effects.concerned))?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::{json, render};
 use crate::canonical::Key;
 use crate::diff::LinkChange;
-use crate::query::{Archive, Moment, QueryError, Revision};
+use crate::query::{Archive, Attributed, Moment, QueryError, Revision};
 
 /// Arguments of `tenure history`.
 #[derive(Debug, clap::Args)]
@@ -47,9 +47,52 @@ fn to_json(key: &Key, revision: &Revision) -> String {
     let row = row.text("time", json::time(revision.capture.time)).text("change", revision.change.as_str());
     let row = row.raw("after", &json::capture(revision.not_before.as_ref()));
     let row = row.raw("until", &json::capture(Some(&revision.capture)));
+    let by = revision.by.iter().map(|attribution| {
+        json::Object::new()
+            .text("time", json::time(attribution.time))
+            .optional_text("actor", attribution.actor.key.as_ref().map(Key::as_str))
+            .optional_text("name", attribution.actor.name.as_deref())
+            .text("activity", &attribution.activity)
+            .text("event", &attribution.event)
+            .end()
+    });
     row.raw("properties", &json::properties(&revision.properties))
         .raw("links", &json::link_changes(&revision.links))
+        .raw("by", &json::array(by))
+        .optional_text("attributed", revision.attributed.as_ref().map(attributed))
         .end()
+}
+
+/// The word for what the log says.
+fn attributed(attributed: &Attributed) -> &'static str {
+    match attributed {
+        Attributed::By(_) => "log",
+        Attributed::Silent => "silent",
+        Attributed::Unread => "unread",
+    }
+}
+
+/// Who did it, a line each.
+fn actors(revision: &Revision) -> Vec<String> {
+    let mut lines: Vec<String> = revision
+        .by
+        .iter()
+        .map(|attribution| {
+            let actor = match (&attribution.actor.name, &attribution.actor.key) {
+                (Some(name), Some(key)) => format!("{name} ({key})"),
+                (Some(name), None) => name.clone(),
+                (None, Some(key)) => key.to_string(),
+                (None, None) => "the service".to_owned(),
+            };
+            format!("  by {actor}, {}: {}", render::time(attribution.time), attribution.activity)
+        })
+        .collect();
+    match &revision.attributed {
+        Some(Attributed::Silent) => lines.push("  unattributed: the audit log was read and doesn't tell".to_owned()),
+        Some(Attributed::Unread) => lines.push("  by nobody knows whom: the audit log wasn't read then".to_owned()),
+        _ => {}
+    }
+    lines
 }
 
 async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &mut Session<'_>) -> Result<(), Failure> {
@@ -73,6 +116,9 @@ async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &m
         }
         for line in render::links(paint, &revision.links, |key| labels.get(key).cloned()) {
             session.console.line(line)?;
+        }
+        for line in actors(revision) {
+            session.console.line(paint.dim(line))?;
         }
     }
     session.console.line("")?;

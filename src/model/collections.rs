@@ -44,7 +44,8 @@ pub struct Collection {
     pub relations: &'static [Relation],
     /// What is kept apart from its objects.
     pub facets: &'static [Facet],
-    /// Properties by whose values objects are found: ids of what they are about, text, and the flag of few.
+    /// Properties by whose values objects are found: ids of what they are about, text, and, as `name=value`, the one value by
+    /// which few are told from many.
     pub indexed: &'static [&'static str],
     /// Whether these happen once instead of being there: they are no part of any state.
     pub events: bool,
@@ -82,7 +83,7 @@ pub const COLLECTIONS: &[Collection] = &[
     Collection {
         relations: &[Relation { name: "manager", targets: None, single: true }, many("sponsors")],
         facets: &[Facet { name: "activity", properties: &["signInActivity"] }, SYNC],
-        indexed: &["identityParentId", "employeeId", "onPremisesImmutableId"],
+        indexed: &["identityParentId", "employeeId", "onPremisesImmutableId", "accountEnabled=false", "userType=guest"],
         ..plain("user", &["user", "agentUser"])
     },
     Collection { relations: &[many("members"), many("owners")], facets: &[SYNC], ..plain("group", &["group"]) },
@@ -97,7 +98,7 @@ pub const COLLECTIONS: &[Collection] = &[
     },
     Collection {
         relations: &[many("owners"), many("sponsors"), children("appRoleAssignedTo", "appRoleAssignment")],
-        indexed: &["appId", "agentIdentityBlueprintId", "appRoleAssignmentRequired"],
+        indexed: &["appId", "agentIdentityBlueprintId", "appRoleAssignmentRequired=false"],
         ..plain("servicePrincipal", &["servicePrincipal", "agentIdentity", "agentIdentityBlueprintPrincipal"])
     },
     plain("federatedIdentityCredential", &["federatedIdentityCredential"]),

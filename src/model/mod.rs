@@ -40,7 +40,11 @@ pub fn indexed_values(collection: &str, content: &Json<'_>) -> Vec<(&'static str
             content.text(property).filter(|text| !text.is_empty() && text.len() <= LONGEST_VALUE).map(str::to_lowercase)
         }
     };
-    indexed.iter().filter_map(|property| Some((*property, value(property)?))).collect()
+    let entry = |entry: &'static str| {
+        let (property, only) = entry.split_once('=').map_or((entry, None), |(property, only)| (property, Some(only)));
+        Some((property, value(property).filter(|value| only.is_none_or(|only| only == value))?))
+    };
+    indexed.iter().filter_map(|property| entry(property)).collect()
 }
 
 /// The longest indexed value, in bytes.

@@ -38,7 +38,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn holds(&self, key: &Key) -> bool {
+    pub(super) fn holds(&self, key: &Key) -> bool {
         self.collection.as_deref().is_none_or(|collection| key.collection() == collection)
             && self.object.as_ref().is_none_or(|object| object == key)
     }
@@ -71,7 +71,12 @@ impl Archive {
     }
 
     /// Keys that may differ: those that a capture between the two says something of.
-    async fn touched(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<BTreeSet<Key>, QueryError> {
+    pub(super) async fn touched(
+        &self,
+        from: &Instant,
+        to: &Instant,
+        scope: &Scope,
+    ) -> Result<BTreeSet<Key>, QueryError> {
         if let Some(object) = &scope.object {
             return Ok([object.clone()].into_iter().filter(|key| scope.holds(key)).collect());
         }

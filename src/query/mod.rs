@@ -25,9 +25,11 @@ use crate::store::{Store, StoreError};
 
 pub mod access;
 mod as_of;
+mod attribution;
 mod coverage;
 mod difference;
 mod dump;
+mod effect;
 mod history;
 mod names;
 pub mod power;
@@ -36,8 +38,10 @@ mod time;
 mod timeline;
 
 pub use as_of::{Answer, Link};
+pub use attribution::{Actor, Attributed, Attribution, Turn};
 pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
+pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use names::{Candidate, Found};
 pub use time::{EXPECTED, InvalidMoment, Moment};

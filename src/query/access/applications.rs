@@ -37,16 +37,19 @@ struct Delegated {
 impl Evaluator<'_> {
     /// The app roles of a user, group or service principal: its own, and those of the groups it is a direct member of.
     pub(super) async fn app_roles_of(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
-        let mut found = Vec::new();
-        for said in self.assigned("principalId", &subject.decoded_id()).await? {
-            found.extend(self.app_role_access(subject, None, &said));
-        }
+        let mut found = self.own_app_roles(subject).await?;
         for (_, group, step) in self.groups_of(subject)? {
             for said in self.assigned("principalId", &group.decoded_id()).await? {
                 found.extend(self.app_role_access(subject, Some(&step), &said));
             }
         }
         Ok(found)
+    }
+
+    /// The app roles that somebody or a group was given itself.
+    pub(super) async fn own_app_roles(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
+        let assigned = self.assigned("principalId", &subject.decoded_id()).await?;
+        Ok(assigned.iter().filter_map(|said| self.app_role_access(subject, None, said)).collect())
     }
 
     /// Whoever is assigned to an application, with groups and their direct members; one row without a path for everybody, where
@@ -105,15 +108,22 @@ impl Evaluator<'_> {
 
     /// On whose behalf a service principal may act, or who may act on behalf of a user.
     pub(super) async fn delegated_of(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
+        let mut found = self.own_delegated(subject).await?;
+        if subject.collection() == "user" {
+            let grants = self.delegated("consentType", "AllPrincipals").await?;
+            found.extend(grants.iter().filter_map(|said| self.delegated_access(subject, said)));
+        }
+        Ok(found)
+    }
+
+    /// The grants that name a client, or a user and nobody else.
+    pub(super) async fn own_delegated(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
         let id = subject.decoded_id();
-        let mut grants = match subject.collection() {
+        let grants = match subject.collection() {
             "servicePrincipal" => self.delegated("clientId", &id).await?,
             "user" => self.delegated("principalId", &id).await?,
             _ => return Ok(Vec::new()),
         };
-        if subject.collection() == "user" {
-            grants.extend(self.delegated("consentType", "AllPrincipals").await?);
-        }
         Ok(grants.iter().filter_map(|said| self.delegated_access(subject, said)).collect())
     }
 

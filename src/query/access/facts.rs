@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -61,8 +61,11 @@ pub struct Facts<'a> {
     /// By subject and capture: the last capture before that would have shown it.
     missing: Mutex<BTreeMap<(Subject, u64), (u64, bool)>>,
     /// Contents by key and version.
-    contents: Mutex<BTreeMap<(u32, u64), Option<std::sync::Arc<Value>>>>,
+    contents: Mutex<BTreeMap<(u32, u64), Json>>,
 }
+
+/// Content as JSON; `None` where it is none, or there is none.
+pub type Json = Option<Arc<Value>>;
 
 /// Contents that are kept after reading.
 const KEPT: usize = 4096;
@@ -244,7 +247,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The content of an object as of the window's end, whatever became of it then; `None` where it had none that is JSON.
-    pub async fn content_at_end(&self, id: u32, key: &Key) -> Result<Option<std::sync::Arc<Value>>, QueryError> {
+    pub async fn content_at_end(&self, id: u32, key: &Key) -> Result<Json, QueryError> {
         self.rest_on(key.collection(), None);
         match self.archive.view().version_at(id, self.window.end.seq)? {
             Some(version) => self.content(id, key, &version).await,
@@ -253,12 +256,7 @@ impl<'a> Facts<'a> {
     }
 
     /// The content of a version as JSON, read once.
-    pub async fn content(
-        &self,
-        id: u32,
-        key: &Key,
-        version: &Version,
-    ) -> Result<Option<std::sync::Arc<Value>>, QueryError> {
+    pub async fn content(&self, id: u32, key: &Key, version: &Version) -> Result<Json, QueryError> {
         if matches!(version.kind, VersionKind::Removed | VersionKind::Hidden) {
             return Ok(None);
         }
@@ -269,7 +267,7 @@ impl<'a> Facts<'a> {
             Some(Content::Canonical(bytes) | Content::Raw(bytes)) => serde_json::from_slice(&bytes).ok(),
             _ => None,
         };
-        let value = value.map(std::sync::Arc::new);
+        let value = value.map(Arc::new);
         let mut kept = lock(&self.contents);
         if kept.len() >= KEPT {
             kept.clear();

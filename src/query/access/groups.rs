@@ -8,6 +8,8 @@
 //! group in a unit aren't in it (learn.microsoft.com/entra/identity/role-based-access-control/administrative-units).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
 
 use super::facts::Linked;
 use super::held::Held;
@@ -69,7 +71,7 @@ impl Evaluator<'_> {
     }
 
     /// The groups that a key is a direct member of, with the step that leads there.
-    pub(super) fn groups_of(&self, subject: &Key) -> Result<Vec<(u32, Key, Step)>, QueryError> {
+    pub(in crate::query) fn groups_of(&self, subject: &Key) -> Result<Vec<(u32, Key, Step)>, QueryError> {
         let Some(id) = self.id(subject)? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for group in self.facts.links_to(id, "group", "members")? {
@@ -78,6 +80,21 @@ impl Evaluator<'_> {
             found.push((group.other, key, step));
         }
         Ok(found)
+    }
+
+    /// Hands out the direct members of a group, with the step that leads from each, until `each` breaks.
+    pub(in crate::query) fn each_direct_member(
+        &self,
+        group: u32,
+        key: &Key,
+        mut each: impl FnMut(Step) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        for step in self.direct_members(group, key)? {
+            if each(step).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The direct members of a group, with the step that leads from each.
@@ -101,10 +118,11 @@ impl Evaluator<'_> {
             let mut longer = Vec::new();
             for path in &paths {
                 let end = path.last().map_or(start, |(id, _)| *id);
-                if !known.contains_key(&end) {
-                    known.insert(end, self.neighbours(way, end)?);
-                }
-                for next in &known[&end] {
+                let near = match known.entry(end) {
+                    Entry::Occupied(near) => near.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.neighbours(way, end)?),
+                };
+                for next in &*near {
                     let passed = next.other == start || path.iter().any(|(id, _)| *id == next.other);
                     let held = path.iter().try_fold(next.held, |held, (_, step)| held.and(*step));
                     let Some(held) = held.filter(|held| !passed && self.facts.window.sureness(held).is_some()) else {

@@ -17,14 +17,17 @@ use crate::canonical::Key;
 
 mod applications;
 mod control;
+mod corroborate;
 mod facts;
 mod groups;
 mod held;
 mod roles;
+mod words;
 
 pub use facts::{Facts, Linked, Said, Subject};
 pub use held::{Held, Sureness, Window};
 pub use roles::{EVERYWHERE, Form};
+pub use words::Words;
 
 /// What somebody can do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +190,25 @@ impl<'a> Evaluator<'a> {
         found.sort();
         found.dedup();
         Ok(found)
+    }
+
+    /// What is given to somebody itself, by no group: roles, app roles, delegated grants, what they own, and of a service
+    /// principal that it is open to everybody.
+    pub(super) async fn granted(&self, holder: &Key) -> Result<Vec<Access>, QueryError> {
+        let mut found = self.own_roles(holder).await?;
+        found.extend(self.own_app_roles(holder).await?);
+        found.extend(self.own_delegated(holder).await?);
+        found.extend(self.owned_by(holder)?);
+        if holder.collection() == "servicePrincipal" {
+            found.extend(self.open_to_all(holder).await?);
+        }
+        Ok(found)
+    }
+
+    /// What a group is given, as a member has it by `step`; `None` where both didn't hold together.
+    pub(super) fn through(&self, subject: &Key, step: &Step, granted: &Access) -> Option<Access> {
+        let path = std::iter::once(step.clone()).chain(granted.path.iter().cloned()).collect();
+        self.access(subject, granted.power.clone(), path, granted.term)
     }
 
     /// An access by these steps; `None` where they didn't hold together within the window.

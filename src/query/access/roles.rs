@@ -81,16 +81,19 @@ type What = (String, String, String);
 impl Evaluator<'_> {
     /// The roles of a user, group or service principal: its own, and those of the groups it is a member of.
     pub(super) async fn roles_of(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
-        let mut found = Vec::new();
-        for (what, holding) in self.holdings("principalId", &subject.decoded_id()).await? {
-            found.extend(self.role_access(subject, None, &what, &holding));
-        }
+        let mut found = self.own_roles(subject).await?;
         for (_, group, step) in self.groups_of(subject)? {
             for (what, holding) in self.holdings("principalId", &group.decoded_id()).await? {
                 found.extend(self.role_access(subject, Some(&step), &what, &holding));
             }
         }
         Ok(found)
+    }
+
+    /// The roles that somebody or a group was given itself.
+    pub(super) async fn own_roles(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
+        let holdings = self.holdings("principalId", &subject.decoded_id()).await?;
+        Ok(holdings.iter().filter_map(|(what, holding)| self.role_access(subject, None, what, holding)).collect())
     }
 
     /// Whoever holds the role with this id, or may activate it: groups too, and their members.

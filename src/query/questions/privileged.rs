@@ -46,7 +46,8 @@ pub(super) async fn holders(asking: &Asking<'_>) -> Result<Vec<Access>, QueryErr
     for (id, key) in asking.access.facts.objects("unifiedRoleDefinition")? {
         let content = asking.access.facts.content_at_end(id, &key).await?;
         if is_privileged_role(&key.decoded_id(), content.as_deref()) {
-            found.extend(asking.access.holders(&key.decoded_id()).await?);
+            let holders = asking.access.holders(&key.decoded_id()).await?;
+            found.extend(asking.access.corroborate(holders).await?);
         }
     }
     Ok(found)

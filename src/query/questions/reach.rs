@@ -41,7 +41,7 @@ const NEEDS: &[&str] = &[
 ];
 
 const COLUMNS: &[&str] =
-    &["name", "sign_in", "kind", "status", "power", "scope", "form", "path", "since", "until", "certainty"];
+    &["name", "sign_in", "kind", "status", "power", "scope", "form", "path", "since", "until", "given_by", "certainty"];
 
 /// Who could reach it.
 pub const REACHERS: Question = Question {
@@ -127,14 +127,14 @@ async fn found_at(access: &Evaluator<'_>, target: &Key) -> Result<Vec<Access>, Q
 
 async fn reachers(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (target, _) = asking.object("target").expect("it has to be given");
-    let found = found_at(&asking.access, target).await?;
+    let found = asking.access.corroborate(found_at(&asking.access, target).await?).await?;
     let rows = rows(asking, &found).await?;
     Ok(Table { columns: COLUMNS, totals: totals(&rows), rows, ..Table::default() })
 }
 
 async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (subject, _) = asking.object("subject").expect("it has to be given");
-    let mut found = asking.access.reach(subject).await?;
+    let mut found = asking.access.corroborate(asking.access.reach(subject).await?).await?;
     let open = match subject.collection() {
         "user" => asking.access.open_applications().await?,
         _ => Vec::new(),

@@ -27,8 +27,20 @@ pub(super) const NEEDS: &[&str] = &[
     "administrativeUnit",
 ];
 
-pub(super) const COLUMNS: &[&str] =
-    &["name", "sign_in", "kind", "status", "target_name", "form", "scope", "path", "since", "until", "certainty"];
+pub(super) const COLUMNS: &[&str] = &[
+    "name",
+    "sign_in",
+    "kind",
+    "status",
+    "target_name",
+    "form",
+    "scope",
+    "path",
+    "since",
+    "until",
+    "given_by",
+    "certainty",
+];
 
 /// Who held it then.
 pub const AT: Question = Question {
@@ -63,6 +75,7 @@ pub const DURING: Question = Question {
 async fn run(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (role, _) = asking.object("role").expect("the parameter has a default");
     let found = asking.access.holders(&role.decoded_id()).await?;
+    let found = asking.access.corroborate(found).await?;
     let rows = rows(asking, &found).await?;
     Ok(Table { columns: COLUMNS, totals: totals(&rows, &found), rows, ..Table::default() })
 }
@@ -74,6 +87,7 @@ pub(super) async fn rows(asking: &Asking<'_>, found: &[Access]) -> Result<Vec<Ro
         let mut row = asking.who(&access.subject).await?;
         asking.add_power(&mut row, &access.power).await?;
         asking.add_path(&mut row, access)?;
+        asking.add_givers(&mut row, access).await?;
         rows.push(row);
     }
     sort(&mut rows, &["target_name", "form", "kind", "name", "subject", "scope", "since"]);

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::Asking;
 use crate::canonical::Key;
-use crate::query::QueryError;
-use crate::query::access::{Access, Held, Power, Step};
+use crate::query::access::{Access, EVERYWHERE, Held, Power, Step};
+use crate::query::{Actor, Attributed, QueryError, Turn};
 
 /// A row.
 pub(super) type Row = Map<String, Value>;
@@ -17,8 +17,7 @@ pub(super) type Row = Map<String, Value>;
 impl Asking<'_> {
     /// How a key is called as of the window's end, or was last.
     pub(super) fn label(&self, key: &Key) -> Result<Option<String>, QueryError> {
-        let Some(id) = self.archive.view().id(key)? else { return Ok(None) };
-        Ok(self.archive.view().label_at(id, self.end.capture.seq)?)
+        self.archive.label_of_key(key, self.end.capture.seq)
     }
 
     /// The content of an object as of the window's end; `None` where it isn't there.
@@ -58,6 +57,35 @@ impl Asking<'_> {
         Ok(())
     }
 
+    /// Adds who gave the access, by the audit log: `given_by` and `given_at` of the step that began last, and of each step.
+    pub(super) async fn add_givers(&self, row: &mut Row, access: &Access) -> Result<(), QueryError> {
+        let last = access.path.iter().max_by_key(|step| step.held.from);
+        for (place, step) in access.path.iter().enumerate() {
+            let told = self.access.attribute(access, step, Turn::Began).await?;
+            let (name, time) = match &told {
+                Some(Attributed::By(attribution)) => {
+                    (Value::from(actor(&attribution.actor)), Value::from(attribution.time.to_string()))
+                }
+                Some(Attributed::Silent) => ("unattributed".into(), Value::Null),
+                Some(Attributed::Unread) => ("unknown: the audit log wasn't read".into(), Value::Null),
+                None => (Value::Null, Value::Null),
+            };
+            if last == Some(step) {
+                row.insert("given_by".to_owned(), name.clone());
+                row.insert("given_at".to_owned(), time.clone());
+            }
+            let own = row.get_mut("steps").and_then(|steps| steps.get_mut(place)).and_then(Value::as_object_mut);
+            if let Some(own) = own {
+                own.insert("given_by".to_owned(), name);
+                own.insert("given_at".to_owned(), time);
+                if let Some(Attributed::By(attribution)) = &told {
+                    own.insert("record".to_owned(), attribution.event.as_str().into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Adds since when something holds: `since` is the capture that saw it first, `since_after` the one that last saw it
     /// missing (`null` where nobody looked before), `until` the first without it.
     pub(super) fn add_times(&self, row: &mut Row, held: &Held) -> Result<(), QueryError> {
@@ -94,11 +122,6 @@ impl Asking<'_> {
         Ok(if names.is_empty() { "direct".to_owned() } else { format!("through {}", names.join(", ")) })
     }
 
-    /// The name of a role definition, by its id.
-    pub(super) fn role_name(&self, role: &str) -> Result<String, QueryError> {
-        Ok(self.label(&Key::new("unifiedRoleDefinition", role))?.unwrap_or_else(|| role.to_owned()))
-    }
-
     /// The name of an app role of a service principal, as of the window's end; its id where nothing names it.
     pub(super) async fn app_role_name(&self, resource: &Key, role: &str) -> Result<String, QueryError> {
         if role.chars().all(|c| c == '0' || c == '-') {
@@ -114,69 +137,28 @@ impl Asking<'_> {
 
     /// What a power is, in columns: `power`, `target`, `target_name`, `scope`, `form`.
     pub(super) async fn add_power(&self, row: &mut Row, power: &Power) -> Result<(), QueryError> {
-        let mut put = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
+        let mut words = self.archive.power_words(power, self.end.capture.seq)?;
         match power {
-            Power::Role { role, scope, form } => {
-                put("power", "directory role".into());
-                put("target", Key::new("unifiedRoleDefinition", role).as_str().into());
-                put("target_name", self.role_name(role)?.into());
-                put("scope", self.scope_name(scope)?.into());
-                put("form", form.as_str().into());
-            }
-            Power::AppRole { resource, role } => {
-                put("power", "app role".into());
-                put("target", resource.as_str().into());
-                put("target_name", self.label(resource)?.into());
-                put("scope", self.app_role_name(resource, role).await?.into());
-                put("form", "assigned".into());
-            }
-            Power::DefaultAccess { resource } => {
-                put("power", "default access".into());
-                put("target", resource.as_str().into());
-                put("target_name", self.label(resource)?.into());
-                put("scope", Value::Null);
-                put("form", "open to everybody".into());
-            }
-            Power::Delegated { client, resource, scopes, principal } => {
-                put("power", "delegated grant".into());
-                put("target", resource.as_str().into());
-                put("target_name", self.label(resource)?.into());
-                put("scope", scopes.join(" ").into());
-                let client = self.label(client)?.unwrap_or_else(|| client.to_string());
-                let whom = if principal.is_some() { "for one user" } else { "for everybody" };
-                put("form", format!("by {client}, {whom}").into());
-            }
-            Power::Member { of } => {
-                put("power", "membership".into());
-                put("target", of.as_str().into());
-                put("target_name", self.label(of)?.into());
-                put("scope", Value::Null);
-                put("form", "member".into());
-            }
-            Power::Owner { of } => {
-                put("power", "ownership".into());
-                put("target", of.as_str().into());
-                put("target_name", self.label(of)?.into());
-                put("scope", Value::Null);
-                put("form", "owner".into());
-            }
+            Power::AppRole { resource, role } => words.scope = Some(self.app_role_name(resource, role).await?),
+            Power::Role { scope, .. } if scope == EVERYWHERE => words.scope = Some(scope.clone()),
+            _ => {}
         }
+        row.insert("power".to_owned(), words.kind.into());
+        row.insert("target".to_owned(), words.target.into());
+        row.insert("target_name".to_owned(), words.name.into());
+        row.insert("scope".to_owned(), words.scope.into());
+        row.insert("form".to_owned(), words.form.into());
         Ok(())
     }
+}
 
-    /// `/`, or the name of what a role is confined to.
-    pub(super) fn scope_name(&self, scope: &str) -> Result<String, QueryError> {
-        let unit = scope.strip_prefix("/administrativeUnits/").map(|id| Key::new("administrativeUnit", id));
-        let other = || {
-            let id = scope.strip_prefix('/').filter(|id| !id.is_empty())?;
-            let collections = ["application", "servicePrincipal", "group", "user"];
-            let known = |key: &Key| self.archive.view().id(key).ok().flatten().is_some();
-            collections.into_iter().map(|collection| Key::new(collection, id)).find(known)
-        };
-        match unit.or_else(other) {
-            Some(key) => Ok(self.label(&key)?.map_or_else(|| scope.to_owned(), |name| format!("{scope} ({name})"))),
-            None => Ok(scope.to_owned()),
-        }
+/// How an actor is shown.
+pub(super) fn actor(actor: &Actor) -> String {
+    match (&actor.name, &actor.key) {
+        (Some(name), Some(key)) => format!("{name} ({key})"),
+        (Some(name), None) => name.clone(),
+        (None, Some(key)) => key.to_string(),
+        (None, None) => "the service".to_owned(),
     }
 }
 
