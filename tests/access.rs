@@ -690,7 +690,7 @@ fn told_row(access: &Access) -> (Row, Class) {
         _ => way.collect(),
     };
     let class = match access.certainty {
-        Certainty::Observed => Class::Sure,
+        Certainty::Observed | Certainty::Corroborated => Class::Sure,
         Certainty::ChangedInGap => Class::Maybe,
         Certainty::Unknown => Class::Unread,
     };

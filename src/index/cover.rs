@@ -140,6 +140,23 @@ impl View {
         Ok(found)
     }
 
+    /// As [`View::sights_during`], of everything that is covered, by `collection`, `collection#facet` or `collection relation`.
+    pub fn all_sights_during(&self, during: &RangeInclusive<u64>) -> Result<Vec<(String, Vec<Sight>)>, IndexError> {
+        let mut found = Vec::new();
+        for row in self.subjects.iter()? {
+            let name = row?.0.value().to_owned();
+            let (head, relation) = name.split_once(' ').ok_or_else(|| damaged("a damaged subject of coverage"))?;
+            let (collection, facet) = head.split_once('#').ok_or_else(|| damaged("a damaged subject of coverage"))?;
+            let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let (relation, facet) = (some(relation), some(facet));
+            let sights = self.sights_during(collection, relation.as_deref(), facet.as_deref(), during)?;
+            let relation = relation.map_or(String::new(), |relation| format!(" {relation}"));
+            let facet = facet.map_or(String::new(), |facet| format!("#{facet}"));
+            found.push((format!("{collection}{facet}{relation}"), sights));
+        }
+        Ok(found)
+    }
+
     /// The first capture from `seq` to `last` by which the whole of a collection, relation or facet had been read since `seq`.
     pub fn confirmed(
         &self,

@@ -192,6 +192,22 @@ impl<'a> Evaluator<'a> {
         Ok(found)
     }
 
+    /// Whoever holds a role that is confined to `target`.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn confined_to(&self, target: &Key) -> Result<Vec<Access>, QueryError> {
+        self.scoped_to(target).await
+    }
+
+    /// Whoever is assigned to an application, with groups and their direct members: users, and applications with permissions.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn reachers_by_assignment(&self, resource: &Key) -> Result<Vec<Access>, QueryError> {
+        self.users_of(resource).await
+    }
+
     /// What is given to somebody itself, by no group: roles, app roles, delegated grants, what they own, and of a service
     /// principal that it is open to everybody.
     pub(super) async fn granted(&self, holder: &Key) -> Result<Vec<Access>, QueryError> {

@@ -2,14 +2,20 @@
 //!
 //! Must never know: how any of them is answered.
 
-use super::{Ability, Parameter, Question, Span, accounts, privileged, reach, role_holders};
+use super::{
+    Ability, Parameter, Question, Span, accounts, applications, lifecycle, privileged, reach, record, role_holders,
+    settings, takeover,
+};
 
 /// Every question, by number.
 pub const CATALOGUE: &[Question] = &[
     role_holders::AT,
     role_holders::DURING,
     privileged::PERMANENT,
+    settings::ACTIVATION,
     privileged::EXCEPTIONS,
+    takeover::BECOME,
+    settings::CUSTOM_ROLES,
     missing(
         9,
         "azure-roles",
@@ -31,6 +37,20 @@ pub const CATALOGUE: &[Question] = &[
     accounts::SAMPLE,
     accounts::INACTIVE,
     reach::TOGETHER,
+    lifecycle::LEAVER,
+    lifecycle::NEW,
+    lifecycle::MOVERS,
+    lifecycle::DELETED,
+    lifecycle::SAME,
+    applications::POWER,
+    applications::WRITERS,
+    applications::CREDENTIALS,
+    applications::CREDENTIAL_WRITERS,
+    settings::CONSENT,
+    applications::NEW,
+    takeover::GUESTS,
+    settings::DOMAINS,
+    settings::CROSS_TENANT,
     missing(
         40,
         "delegated-administrators",
@@ -38,6 +58,7 @@ pub const CATALOGUE: &[Question] = &[
         Span::Instant,
         "delegated admin relationships aren't captured",
     ),
+    record::COMPLETENESS,
     missing(
         42,
         "unchanged",
@@ -45,6 +66,7 @@ pub const CATALOGUE: &[Question] = &[
         Span::Instant,
         "`tenure verify --against` checks it here; proofs that stand alone aren't written yet",
     ),
+    record::UNSEEN,
     missing(
         47,
         "restore-plan",

@@ -17,12 +17,17 @@ use crate::canonical::Key;
 
 mod accounts;
 mod answer;
+mod applications;
 mod catalogue;
 mod evidence;
+mod lifecycle;
 mod privileged;
 mod reach;
+mod record;
 mod role_holders;
 mod rows;
+mod settings;
+mod takeover;
 
 pub use answer::Answer;
 pub use catalogue::CATALOGUE;
