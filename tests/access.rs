@@ -843,7 +843,7 @@ async fn one_history(seed: u64, tally: &mut Tally) {
 async fn access_is_what_whole_states_say() {
     let seeds: Vec<u64> = match std::env::var("TENURE_TEST_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (1..=12).chain([rand::random::<u32>().into()]).collect(),
+        Err(_) => (1..=24).chain([rand::random::<u32>().into()]).collect(),
     };
     let mut tally = Tally::default();
     for seed in &seeds {

@@ -227,7 +227,7 @@ fn print_table(session: &mut Session<'_>, answer: &Answer) -> Result<(), Failure
         session.console.line(table)?;
     }
     session.console.line("")?;
-    for (name, value) in &answer.table.totals {
+    for (name, value) in answer.table.totals.iter().filter(|(_, value)| !cell(Some(value)).is_empty()) {
         session.console.line(format!("{}: {}", name.replace('_', " "), cell(Some(value))))?;
     }
     for note in &answer.table.notes {

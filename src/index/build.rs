@@ -51,12 +51,12 @@ impl Index {
         let txn = self.database.begin_write()?;
         {
             let mut meta = txn.open_table(META)?;
-            let layout = meta.get("layout")?.map(|bytes| bytes.value().to_vec());
-            match layout {
-                Some(bytes) if bytes == LAYOUT.to_be_bytes() => {}
+            let found = meta.get("layout")?.map(|bytes| bytes.value().to_vec());
+            match found {
+                Some(bytes) if bytes == layout() => {}
                 Some(_) => return Err(damaged("another layout")),
                 None => {
-                    meta.insert("layout", LAYOUT.to_be_bytes().as_slice())?;
+                    meta.insert("layout", layout().as_slice())?;
                     drop(meta);
                     Tables::open(&txn)?;
                 }
@@ -69,7 +69,7 @@ impl Index {
     fn has_layout(&self) -> Result<bool, IndexError> {
         let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         match txn.open_table(META) {
-            Ok(meta) => Ok(meta.get("layout")?.is_some_and(|layout| layout.value() == LAYOUT.to_be_bytes())),
+            Ok(meta) => Ok(meta.get("layout")?.is_some_and(|found| found.value() == layout())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -167,7 +167,7 @@ impl Index {
         }
         {
             let mut meta = txn.open_table(META)?;
-            meta.insert("layout", LAYOUT.to_be_bytes().as_slice())?;
+            meta.insert("layout", layout().as_slice())?;
             meta.insert(ENDS, ends.to_bytes().as_slice())?;
         }
         Tables::open(&txn)?;

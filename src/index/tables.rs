@@ -7,8 +7,17 @@ use redb::TableDefinition;
 use crate::archive::reader::Place;
 use crate::hash::Hash;
 
-/// A layout number: an index with another is thrown away.
-pub(super) const LAYOUT: u64 = 3;
+/// The number of the tables as they stand here.
+const LAYOUT: u64 = 3;
+
+/// What the rows of an index depend on besides the archive: the tables, and what the model wants to be looked up. An index of
+/// another layout is thrown away.
+pub(super) fn layout() -> Vec<u8> {
+    let indexed = crate::model::COLLECTIONS.iter().map(|collection| (collection.name, collection.indexed));
+    let mut layout = LAYOUT.to_be_bytes().to_vec();
+    layout.extend(Hash::of(format!("{:?}", indexed.collect::<Vec<_>>()).as_bytes()).0);
+    layout
+}
 /// The sequence number that stands for "still".
 pub(super) const STILL: u32 = u32::MAX;
 

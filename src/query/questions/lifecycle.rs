@@ -283,7 +283,7 @@ async fn movers(asking: &Asking<'_>) -> Result<Table, QueryError> {
                 let name = change.path.split(['.', '/', '[']).find(|part| !part.is_empty()).unwrap_or_default();
                 if PLACE.contains(&name) {
                     let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-                    what.push(format!("{name} {} to {}", side(&change.before), side(&change.after)));
+                    what.push(format!("{} {} to {}", change.path, side(&change.before), side(&change.after)));
                 }
             }
             if difference.links.iter().any(|change| change.relation == "manager") {
