@@ -10,7 +10,7 @@ use tenure::archive::entry::{Coverage, Status};
 use tenure::archive::line::{Change, Content, ContentChange};
 use tenure::hash::Hash;
 use tenure::query::questions::{self, Ability, Answer, AskError, CATALOGUE, Times};
-use tenure::query::{Archive, Moment, QueryError};
+use tenure::query::{Archive, Moment, QueryError, Scope};
 use tenure::store::{MemoryStore, Store};
 
 const GLOBAL: &str = "62e90394-69f5-4237-9190-012177145e10";
@@ -1077,6 +1077,59 @@ async fn what_may_have_gone_unseen() {
     assert_eq!(total(&answer, "longest_minutes_between_captures"), "180");
     assert!(answer.is_incomplete());
     assert!(!ask_during(&archive, "unseen", &[], &time(0), &time(1)).await.is_incomplete());
+}
+
+/// From 00:00 to 02:00: Ben comes into the group that holds a role and is switched off; Cem loses the same role, and gets it by the
+/// group, which is no loss; the group gets an application, which all its members gain; Dan comes into a group that gives nothing.
+#[tokio::test]
+async fn what_a_difference_comes_to() {
+    let (archive, _directory) = Story::begin(vec![
+        role(GLOBAL, "Global Administrator"),
+        user("ada", json!({})),
+        user("ben", json!({})),
+        user("cem", json!({})),
+        user("dan", json!({})),
+        group("admins"),
+        group("idle"),
+        links("group/admins", "members", &["user/ada"]),
+        assigned("g", "admins", GLOBAL, "/"),
+        assigned("c", "cem", GLOBAL, "/"),
+        service("payroll", json!({})),
+    ])
+    .hour(1, vec![links("group/admins", "members", &["user/ben"]), links("group/idle", "members", &["user/dan"])])
+    .hour(
+        2,
+        vec![
+            links("group/admins", "members", &["user/cem"]),
+            ("unifiedRoleAssignment/c".into(), remove()),
+            app_role("p", "admins", "Group", "payroll", "r1"),
+            user("ben", json!({"accountEnabled": false})),
+        ],
+    )
+    .open()
+    .await;
+    let instant = |hour: u64| archive.at(&moment(&time(hour)), now()).unwrap();
+    let effects = archive.effects(&instant(0), &instant(2), &Scope::default()).await.unwrap();
+    let told = effects.access.iter().map(|effect| {
+        let words = archive.power_words(&effect.access.power, 3).unwrap();
+        let through = if effect.access.path.len() > 1 { " through the group" } else { "" };
+        format!("{} {} {}{through}", effect.turned.as_str(), effect.access.subject, words.name.unwrap())
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "gained group/admins Service payroll",
+            "gained user/ada Service payroll through the group",
+            "gained user/ben Global Administrator through the group",
+            "gained user/ben Service payroll through the group",
+            "gained user/cem Service payroll through the group",
+        ]
+    );
+    let accounts: Vec<String> = effects.accounts.iter().map(|one| format!("{} {}", one.key, one.turned)).collect();
+    assert_eq!(accounts, ["user/ben disabled"]);
+    let back = archive.effects(&instant(2), &instant(0), &Scope::default()).await.unwrap();
+    assert!(back.access.iter().all(|effect| effect.turned.as_str() == "lost"), "{:?}", back.access);
+    assert_eq!((back.access.len(), back.accounts[0].turned), (5, "enabled"));
 }
 
 #[tokio::test]

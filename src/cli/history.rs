@@ -89,7 +89,7 @@ fn actors(revision: &Revision) -> Vec<String> {
         .collect();
     match &revision.attributed {
         Some(Attributed::Silent) => lines.push("  unattributed: the audit log was read and doesn't tell".to_owned()),
-        Some(Attributed::Unread) => lines.push("  by nobody knows whom: the audit log wasn't read then".to_owned()),
+        Some(Attributed::Unread) => lines.push("  who did it isn't known: the audit log wasn't read then".to_owned()),
         _ => {}
     }
     lines

@@ -60,6 +60,45 @@ pub enum Turn {
     Changed,
 }
 
+/// What a change is about: records of one kind don't tell of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matter {
+    /// Somebody became or ceased to be a member.
+    Membership,
+    /// Somebody became or ceased to be an owner.
+    Ownership,
+    /// Somebody was given a directory role, or it was taken from them.
+    Role,
+    /// Somebody was given an app role, or it was taken from them.
+    AppRole,
+    /// A delegated grant came or went.
+    Grant,
+    /// An object itself: it came, went, or says something else.
+    Object,
+}
+
+impl Matter {
+    /// Words of which the activity has one.
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Matter::Membership => &["member"],
+            Matter::Ownership => &["owner"],
+            Matter::Role => &["role"],
+            Matter::AppRole => &["app role"],
+            Matter::Grant => &["consent", "delegated", "oauth2permission"],
+            Matter::Object => &[],
+        }
+    }
+}
+
+/// Words of activities that are about what an object was given or gave, not about the object.
+const BETWEEN: [&str; 5] = ["member ", "members ", "owner ", "app role assignment", "role assignment"];
+
+/// Whether an activity tells of the object itself.
+pub(super) fn is_about_object(activity: &str) -> bool {
+    !BETWEEN.iter().any(|word| activity.contains(word))
+}
+
 /// A change is seen by what is read some minutes after the time for which a capture stands, and parts of the service learn of it
 /// some minutes after it was done.
 const BEFORE: SignedDuration = SignedDuration::from_mins(5);
@@ -71,10 +110,17 @@ impl Archive {
     ///
     /// # Errors
     /// The archive's.
-    pub async fn attribute(&self, ids: &[&str], turn: Turn, missing: u64, seen: u64) -> Result<Attributed, QueryError> {
+    pub async fn attribute(
+        &self,
+        ids: &[&str],
+        matter: Matter,
+        turn: Turn,
+        missing: u64,
+        seen: u64,
+    ) -> Result<Attributed, QueryError> {
         let mut best: Option<(usize, Attribution)> = None;
         for (record, attribution) in self.records(ids[0], missing, seen).await? {
-            if !fits(&record, turn) {
+            if !fits(&record, matter, turn) {
                 continue;
             }
             let text = record.to_string().to_lowercase();
@@ -175,12 +221,19 @@ fn actor(by: &Value) -> Actor {
     Actor { key, name: text(&app["displayName"]).or_else(|| text(&user["displayName"])) }
 }
 
-/// Whether a record says that something changed this way, and that it was done.
-fn fits(record: &Value, turn: Turn) -> bool {
+/// Whether a record says that something of this kind changed this way, and that it was done.
+fn fits(record: &Value, matter: Matter, turn: Turn) -> bool {
     if record["result"].as_str().is_some_and(|result| result.eq_ignore_ascii_case("failure")) {
         return false;
     }
     let activity = record["activityDisplayName"].as_str().unwrap_or_default().trim().to_lowercase();
+    let is_of_kind = match matter {
+        Matter::Object => is_about_object(&activity),
+        _ => matter.words().iter().any(|word| activity.contains(word)),
+    };
+    if !is_of_kind {
+        return false;
+    }
     let ends = ["remove", "delete", "hard delete", "unassign", "revoke", "deactivate"];
     let is_end = ends.iter().any(|word| activity.starts_with(word)) || activity.contains("expired");
     match turn {
@@ -197,23 +250,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_fits_the_way_something_changed() {
-        for (activity, began, ended) in [
-            ("Add member to group", true, false),
-            ("Remove member from group", false, true),
-            ("Delete user", false, true),
-            ("Hard Delete user", false, true),
-            ("Add member to role completed (PIM activation)", true, false),
-            ("Remove member from role (PIM activation expired)", false, true),
-            ("Update user", true, true),
-            ("Restore user", true, false),
-            ("Consent to application", true, false),
+    fn a_record_fits_what_changed_and_the_way_it_did() {
+        use Matter::{AppRole, Grant, Membership, Object, Role};
+        for (activity, matter, began, ended) in [
+            ("Add member to group", Membership, true, false),
+            ("Remove member from group", Membership, false, true),
+            ("Add member to group", Object, false, false),
+            ("Add app role assignment grant to user", AppRole, true, false),
+            ("Add app role assignment grant to user", Object, false, false),
+            ("Delete user", Object, false, true),
+            ("Hard Delete user", Object, false, true),
+            ("Add member to role completed (PIM activation)", Role, true, false),
+            ("Remove member from role (PIM activation expired)", Role, false, true),
+            ("Update user", Object, true, true),
+            ("Update user", Membership, false, false),
+            ("Restore user", Object, true, false),
+            ("Consent to application", Grant, true, false),
+            ("Update service principal", Grant, false, false),
         ] {
             let record = json!({"activityDisplayName": activity, "result": "success"});
-            assert_eq!((fits(&record, Turn::Began), fits(&record, Turn::Ended)), (began, ended), "{activity}");
-            assert!(fits(&record, Turn::Changed));
+            let found = (fits(&record, matter, Turn::Began), fits(&record, matter, Turn::Ended));
+            assert_eq!(found, (began, ended), "{activity} as {matter:?}");
+            assert_eq!(fits(&record, matter, Turn::Changed), began || ended, "{activity} as {matter:?}");
             let failed = json!({"activityDisplayName": activity, "result": "failure"});
-            assert!(!fits(&failed, Turn::Changed), "{activity}");
+            assert!(!fits(&failed, matter, Turn::Changed), "{activity}");
         }
     }
 

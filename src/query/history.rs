@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Archive, Attributed, Attribution, QueryError, Turn, comparable};
+use super::attribution::is_about_object;
+use super::{Archive, Attributed, Attribution, Matter, QueryError, Turn, comparable};
 use crate::canonical::Key;
 use crate::diff::{self, Change, LinkChange, Links, PropertyChange};
 use crate::index::{CaptureRow, LinkRow, Version};
@@ -80,11 +81,11 @@ impl Archive {
         }
         let (id, seen) = (key.decoded_id(), revision.capture.seq);
         let mut told = None;
-        for (target, turn) in link_turns(&revision.links).into_iter().take(ATTRIBUTED_LINKS) {
+        for (target, matter, turn) in link_turns(&revision.links).into_iter().take(ATTRIBUTED_LINKS) {
             let target = target.decoded_id();
-            let mut found = self.attribute(&[&id, &target], turn, missing.seq, seen).await?;
+            let mut found = self.attribute(&[&id, &target], matter, turn, missing.seq, seen).await?;
             if !matches!(found, Attributed::By(_)) {
-                found = self.attribute(&[&target, &id], turn, missing.seq, seen).await?;
+                found = self.attribute(&[&target, &id], matter, turn, missing.seq, seen).await?;
             }
             match found {
                 Attributed::By(attribution) => revision.by.push(attribution),
@@ -98,7 +99,7 @@ impl Archive {
                 }
             }
             if revision.by.is_empty() {
-                told = Some(self.attribute(&[&id, NOBODY], Turn::Changed, missing.seq, seen).await?);
+                told = Some(self.attribute(&[&id, NOBODY], Matter::Object, Turn::Changed, missing.seq, seen).await?);
             }
         }
         revision.by.sort();
@@ -154,11 +155,16 @@ const ATTRIBUTED_LINKS: usize = 50;
 /// An id that no record names: what is left to tell is whether the log was read.
 const NOBODY: &str = "\u{0}";
 
-fn link_turns(changes: &[LinkChange]) -> Vec<(Key, Turn)> {
+fn link_turns(changes: &[LinkChange]) -> Vec<(Key, Matter, Turn)> {
     let mut turns = Vec::new();
     for change in changes {
-        turns.extend(change.added.iter().map(|(key, _)| (key.clone(), Turn::Began)));
-        turns.extend(change.removed.iter().map(|key| (key.clone(), Turn::Ended)));
+        let matter = match change.relation.as_str() {
+            "members" => Matter::Membership,
+            "owners" => Matter::Ownership,
+            _ => Matter::Object,
+        };
+        turns.extend(change.added.iter().map(|(key, _)| (key.clone(), matter, Turn::Began)));
+        turns.extend(change.removed.iter().map(|key| (key.clone(), matter, Turn::Ended)));
     }
     turns
 }
@@ -185,7 +191,7 @@ fn tells_of(record: &Value, revision: &Revision) -> bool {
         return true;
     }
     let activity = record["activityDisplayName"].as_str().unwrap_or_default().to_lowercase();
-    let is_about_others = activity.contains(" to ") || activity.contains(" from ");
+    let is_about_others = !is_about_object(&activity);
     match revision.change {
         Change::Changed => !names_any && !is_about_others,
         Change::Added => !is_about_others && !activity.contains("delete") && !activity.starts_with("update"),

@@ -38,7 +38,7 @@ mod time;
 mod timeline;
 
 pub use as_of::{Answer, Link};
-pub use attribution::{Actor, Attributed, Attribution, Turn};
+pub use attribution::{Actor, Attributed, Attribution, Matter, Turn};
 pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};

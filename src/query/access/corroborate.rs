@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Access, Evaluator, Power, Step, StepKind, Sureness};
 use crate::canonical::Key;
 use crate::query::coverage::Certainty;
-use crate::query::{Attributed, Attribution, QueryError, Turn};
+use crate::query::{Attributed, Attribution, Matter, QueryError, Turn};
 
 /// On which side of the window a change lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,9 +101,9 @@ impl Evaluator<'_> {
         };
         self.facts.rest_on("directoryAudit", None);
         let mut told = None;
-        for ids in concerned(access, step) {
+        for (matter, ids) in concerned(access, step) {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let found = self.facts.archive.attribute(&ids, turn, missing, seen).await?;
+            let found = self.facts.archive.attribute(&ids, matter, turn, missing, seen).await?;
             if matches!(found, Attributed::By(_)) {
                 return Ok(Some(found));
             }
@@ -115,19 +115,26 @@ impl Evaluator<'_> {
 
 /// The ids that a record of a step's beginning names: the one by which it is found first, then what it has to name too. Records
 /// of roles are about who gets them, those of permissions about the application or the grant.
-fn concerned(access: &Access, step: &Step) -> Vec<Vec<String>> {
+fn concerned(access: &Access, step: &Step) -> Vec<(Matter, Vec<String>)> {
     let id = |key: &Key| key.decoded_id();
     match (step.kind, &step.to, &access.power) {
-        (StepKind::Member, Some(to), _) => vec![vec![id(&step.from), id(to)], vec![id(to), id(&step.from)]],
-        (StepKind::Owner, Some(to), _) => vec![vec![id(to), id(&step.from)]],
-        (_, _, Power::Role { role, .. }) => vec![vec![id(&step.from), role.clone()]],
-        (_, _, Power::AppRole { resource, role }) => {
-            vec![vec![id(resource), id(&step.from), role.clone()], vec![id(&step.from), id(resource)]]
+        (StepKind::Member, Some(to), _) => {
+            let (one, other) = (id(&step.from), id(to));
+            vec![(Matter::Membership, vec![one.clone(), other.clone()]), (Matter::Membership, vec![other, one])]
         }
+        (StepKind::Owner, Some(to), _) => {
+            let (one, other) = (id(&step.from), id(to));
+            vec![(Matter::Ownership, vec![other.clone(), one.clone()]), (Matter::Ownership, vec![one, other])]
+        }
+        (_, _, Power::Role { role, .. }) => vec![(Matter::Role, vec![id(&step.from), role.clone()])],
+        (_, _, Power::AppRole { resource, role }) => vec![
+            (Matter::AppRole, vec![id(resource), id(&step.from), role.clone()]),
+            (Matter::AppRole, vec![id(&step.from), id(resource)]),
+        ],
         (_, _, Power::Delegated { client, .. }) => {
-            let grants = step.by.iter().map(|key| vec![id(key)]);
-            grants.chain([vec![id(client)]]).collect()
+            let grants = step.by.iter().map(|key| (Matter::Grant, vec![id(key)]));
+            grants.chain([(Matter::Grant, vec![id(client)])]).collect()
         }
-        _ => step.by.iter().map(|key| vec![id(key)]).collect(),
+        _ => step.by.iter().map(|key| (Matter::Object, vec![id(key)])).collect(),
     }
 }

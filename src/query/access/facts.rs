@@ -4,7 +4,7 @@
 //!
 //! Every look says which collection or relation it rests on; what was looked at is what an answer's basis is about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -58,8 +58,6 @@ pub struct Facts<'a> {
     used: Mutex<BTreeSet<Subject>>,
     /// By subject: the last capture by which all of it had been read.
     read: Mutex<BTreeMap<Subject, u64>>,
-    /// By subject and capture: the last capture before that would have shown it.
-    missing: Mutex<BTreeMap<(Subject, u64), (u64, bool)>>,
     /// Contents by key and version.
     contents: Mutex<BTreeMap<(u32, u64), Json>>,
 }
@@ -105,7 +103,7 @@ impl<'a> Facts<'a> {
             horizon: archive.head()?.seq,
         };
         let (used, read) = (Mutex::default(), Mutex::default());
-        Ok(Facts { archive, window, used, read, missing: Mutex::default(), contents: Mutex::default() })
+        Ok(Facts { archive, window, used, read, contents: Mutex::default() })
     }
 
     /// Everything that was looked at so far.
@@ -173,8 +171,9 @@ impl<'a> Facts<'a> {
         other: fn(&LinkRow) -> u32,
     ) -> Result<Vec<Linked>, QueryError> {
         let mut found = Vec::with_capacity(rows.len());
+        let mut stretches = self.stretches(subject)?;
         for row in rows.into_iter().filter(|row| row.from <= self.window.horizon) {
-            let held = self.held(subject, (row.from, row.q_from), (row.until, row.q_until))?;
+            let held = stretches.held((row.from, row.q_from), (row.until, row.q_until))?;
             if self.window.sureness(&held).is_some() {
                 found.push(Linked { other: other(&row), held });
             }
@@ -219,12 +218,13 @@ impl<'a> Facts<'a> {
         let subject = self.rest_on(key.collection(), None);
         let versions = self.archive.view().versions(id)?;
         let versions: Vec<Version> = versions.into_iter().filter(|row| row.seq <= self.window.horizon).collect();
+        let mut stretches = self.stretches(&subject)?;
         let mut found: Vec<Said<T>> = Vec::new();
         // From the last to the first: what is the same joins the stretch behind it, and what ended before the window ends it.
         let mut next: Option<Version> = None;
         for version in versions.into_iter().rev() {
             let until = (next.map(|next| next.seq), next.and_then(|next| next.q));
-            let held = self.held(&subject, (version.seq, version.q), until)?;
+            let held = stretches.held((version.seq, version.q), until)?;
             next = Some(version);
             let ended_early = held.until.is_some_and(|until| until <= self.window.begin.seq);
             let follows = found.last().is_some_and(|last| Some(last.held.from) == held.until);
@@ -289,37 +289,68 @@ impl<'a> Facts<'a> {
         Ok(None)
     }
 
+    /// What makes stretches of rows about one collection or relation.
+    fn stretches<'b>(&'b self, subject: &'b Subject) -> Result<Stretches<'b>, QueryError> {
+        let last_read = self.last_read(subject)?;
+        Ok(Stretches { facts: self, subject, last_read, missing: HashMap::new(), before: HashMap::new() })
+    }
+
+    /// The last capture by which all of a collection or relation had been read; 0 where it never was.
+    fn last_read(&self, subject: &Subject) -> Result<u64, QueryError> {
+        if let Some(seq) = lock(&self.read).get(subject) {
+            return Ok(*seq);
+        }
+        let view = self.archive.view();
+        let (relation, facet) = (subject.relation.as_deref(), subject.facet.as_deref());
+        let seq = view.last_read(&subject.collection, relation, facet, self.window.horizon)?.unwrap_or(0);
+        lock(&self.read).insert(subject.clone(), seq);
+        Ok(seq)
+    }
+}
+
+/// Makes stretches of rows about one collection or relation. A large group has a hundred thousand of them that begin at a few
+/// captures, and what is known of those is looked up once.
+struct Stretches<'a> {
+    facts: &'a Facts<'a>,
+    subject: &'a Subject,
+    last_read: u64,
+    missing: HashMap<u64, (u64, bool)>,
+    before: HashMap<u64, Option<u64>>,
+}
+
+impl Stretches<'_> {
     /// A stretch from two rows: where it begins and ends, each with the capture that was the last to see it otherwise.
-    fn held(
-        &self,
-        subject: &Subject,
-        from: (u64, Option<u64>),
-        until: (Option<u64>, Option<u64>),
-    ) -> Result<Held, QueryError> {
+    fn held(&mut self, from: (u64, Option<u64>), until: (Option<u64>, Option<u64>)) -> Result<Held, QueryError> {
         let (from, q_from) = from;
-        let known = until.0.filter(|until| *until <= self.window.horizon);
-        let sure = match known {
-            None => from.max(self.last_read(subject)?),
-            Some(until_seq) => match until.1 {
-                Some(q) => q.max(from),
-                None => self.archive.view().capture_before(until_seq)?.map_or(from, |row| row.seq.max(from)),
-            },
+        let known = until.0.filter(|until| *until <= self.facts.window.horizon);
+        let sure = match (known, until.1) {
+            (None, _) => from.max(self.last_read),
+            (Some(_), Some(q)) => q.max(from),
+            (Some(until), None) => self.before(until)?.map_or(from, |seq| seq.max(from)),
         };
         let (missing, is_open) = match q_from {
             Some(q) => (q, false),
-            None => self.missing_before(subject, from)?,
+            None => self.missing_before(from)?,
         };
         Ok(Held { missing, from, sure, until: known, is_open })
     }
 
-    /// The last capture before `from` that would have shown something of a collection or relation, and whether there was none.
-    /// Of the time before anybody looked nothing is said: then it is the one just before.
-    fn missing_before(&self, subject: &Subject, from: u64) -> Result<(u64, bool), QueryError> {
-        let name = (subject.clone(), from);
-        if let Some(found) = lock(&self.missing).get(&name) {
+    fn before(&mut self, seq: u64) -> Result<Option<u64>, QueryError> {
+        if let Some(found) = self.before.get(&seq) {
             return Ok(*found);
         }
-        let view = self.archive.view();
+        let found = self.facts.archive.view().capture_before(seq)?.map(|row| row.seq);
+        self.before.insert(seq, found);
+        Ok(found)
+    }
+
+    /// The last capture before `from` that would have shown something of the collection or relation, and whether there was none.
+    /// Of the time before anybody looked nothing is said: then it is the one just before.
+    fn missing_before(&mut self, from: u64) -> Result<(u64, bool), QueryError> {
+        if let Some(found) = self.missing.get(&from) {
+            return Ok(*found);
+        }
+        let (view, subject) = (self.facts.archive.view(), self.subject);
         let (relation, facet) = (subject.relation.as_deref(), subject.facet.as_deref());
         let before = view.capture_before(from)?.filter(|before| !before.expired);
         let found = match before {
@@ -339,20 +370,8 @@ impl<'a> Facts<'a> {
                 }
             }
         };
-        lock(&self.missing).insert(name, found);
+        self.missing.insert(from, found);
         Ok(found)
-    }
-
-    /// The last capture by which all of a collection or relation had been read; 0 where it never was.
-    fn last_read(&self, subject: &Subject) -> Result<u64, QueryError> {
-        if let Some(seq) = lock(&self.read).get(subject) {
-            return Ok(*seq);
-        }
-        let view = self.archive.view();
-        let (relation, facet) = (subject.relation.as_deref(), subject.facet.as_deref());
-        let seq = view.last_read(&subject.collection, relation, facet, self.window.horizon)?.unwrap_or(0);
-        lock(&self.read).insert(subject.clone(), seq);
-        Ok(seq)
     }
 }
 

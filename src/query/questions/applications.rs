@@ -10,7 +10,7 @@ use super::rows::{Row, actor, count_by, count_distinct, sort};
 use super::{Ability, Asking, Parameter, ParameterKind, Question, Span, Table};
 use crate::canonical::Key;
 use crate::query::access::{Access, Power};
-use crate::query::{Attributed, QueryError, Turn};
+use crate::query::{Attributed, Matter, QueryError, Turn};
 
 const APPLICATION: Parameter = Parameter {
     name: "application",
@@ -297,8 +297,10 @@ async fn credential_row(
             true => Value::Null,
             false => {
                 asking.access.facts.rest_on("directoryAudit", None);
-                let told =
-                    asking.archive.attribute(&[&key.decoded_id()], Turn::Changed, held.missing, held.from).await?;
+                let told = asking
+                    .archive
+                    .attribute(&[&key.decoded_id()], Matter::Object, Turn::Changed, held.missing, held.from)
+                    .await?;
                 match told {
                     Attributed::By(attribution) => json!(actor(&attribution.actor)),
                     Attributed::Silent => "unattributed".into(),
@@ -406,8 +408,10 @@ async fn new(asking: &Asking<'_>) -> Result<Table, QueryError> {
         row.insert("verified_publisher".to_owned(), verified["displayName"].clone());
         row.insert("type".to_owned(), content["servicePrincipalType"].clone());
         asking.add_times(&mut row, &said.held)?;
-        let told =
-            asking.archive.attribute(&[&key.decoded_id()], Turn::Began, said.held.missing, said.held.from).await?;
+        let told = asking
+            .archive
+            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, said.held.missing, said.held.from)
+            .await?;
         facts.rest_on("directoryAudit", None);
         row.insert(
             "added_by".to_owned(),

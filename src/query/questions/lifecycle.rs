@@ -14,7 +14,7 @@ use crate::canonical::Key;
 use crate::diff::Change;
 use crate::index::VersionKind;
 use crate::query::access::{Evaluator, Power};
-use crate::query::{Attributed, Instant, QueryError, Revision, Scope, Turn};
+use crate::query::{Attributed, Instant, Matter, QueryError, Revision, Scope, Turn};
 
 const USER: Parameter = Parameter {
     name: "user",
@@ -249,8 +249,10 @@ async fn new(asking: &Asking<'_>) -> Result<Table, QueryError> {
         row.insert("type".to_owned(), first["userType"].clone());
         row.insert("created".to_owned(), first["createdDateTime"].clone());
         asking.add_times(&mut row, &said.held)?;
-        let told =
-            asking.archive.attribute(&[&key.decoded_id()], Turn::Began, said.held.missing, said.held.from).await?;
+        let told = asking
+            .archive
+            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, said.held.missing, said.held.from)
+            .await?;
         row.insert("created_by".to_owned(), by(Some(&told)));
         row.insert("created_at".to_owned(), exact(Some(&told)).map(|time| time.to_string()).into());
         all.push(row);
@@ -362,7 +364,10 @@ async fn deleted(asking: &Asking<'_>) -> Result<Table, QueryError> {
         }
         names.sort();
         names.dedup();
-        let told = asking.archive.attribute(&[&key.decoded_id()], Turn::Ended, before.seq, version.seq).await?;
+        let told = asking
+            .archive
+            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Ended, before.seq, version.seq)
+            .await?;
         let mut row = Row::new();
         row.insert("subject".to_owned(), key.as_str().into());
         row.insert("name".to_owned(), asking.archive.label_of_key(&key, before.seq)?.into());

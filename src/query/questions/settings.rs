@@ -8,7 +8,7 @@ use super::rows::{Row, actor, count_by, sort};
 use super::{Ability, Asking, Parameter, ParameterKind, Question, Span, Table};
 use crate::canonical::Key;
 use crate::query::access::Held;
-use crate::query::{Attributed, QueryError, Turn};
+use crate::query::{Attributed, Matter, QueryError, Turn};
 
 /// The rules of activation.
 pub const ACTIVATION: Question = Question {
@@ -94,7 +94,7 @@ async fn add_origin(asking: &Asking<'_>, row: &mut Row, key: &Key, held: &Held, 
         true => Value::Null,
         false => {
             let id = key.decoded_id();
-            match asking.archive.attribute(&[&id], turn, held.missing, held.from).await? {
+            match asking.archive.attribute(&[&id], Matter::Object, turn, held.missing, held.from).await? {
                 Attributed::By(attribution) => actor(&attribution.actor).into(),
                 Attributed::Silent => "unattributed".into(),
                 Attributed::Unread => "unknown: the audit log wasn't read".into(),

@@ -13,7 +13,7 @@ use super::{Ability, Asking, Question, Span, Table};
 use crate::canonical::Key;
 use crate::query::access::{Access, Power};
 use crate::query::power::{GRAPH, is_privileged_permission};
-use crate::query::{Attributed, QueryError, Turn};
+use crate::query::{Attributed, Matter, QueryError, Turn};
 
 /// Who could become one.
 pub const BECOME: Question = Question {
@@ -144,7 +144,11 @@ async fn guests(asking: &Asking<'_>) -> Result<Table, QueryError> {
             let by = match held.is_open {
                 true => Value::Null,
                 false => {
-                    match asking.archive.attribute(&[&key.decoded_id()], Turn::Began, held.missing, held.from).await? {
+                    match asking
+                        .archive
+                        .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, held.missing, held.from)
+                        .await?
+                    {
                         Attributed::By(attribution) => actor(&attribution.actor).into(),
                         Attributed::Silent => "unattributed".into(),
                         Attributed::Unread => "unknown: the audit log wasn't read".into(),
