@@ -13,16 +13,23 @@
 //!
 //! Strangers are counted and not recorded one by one: a flood of them would fill storage that nobody can empty.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::archive::appender::AppendError;
+use crate::archive::entry::Body;
+use crate::archive::reader::ReadError;
 use crate::canonical::{NotCanonical, ParseError};
 use crate::clock::Clock;
+use crate::store::{Store, StoreError};
 
+mod commit;
 mod denials;
 mod record;
 mod spool;
 
+pub use commit::Entered;
 use denials::Denials;
 pub use record::{Outcome, Record, RecordId, Use, Via, Who};
 use spool::Spool;
@@ -52,6 +59,15 @@ pub enum LedgerError {
         /// The longest there may be.
         most: usize,
     },
+    /// The log can't be appended to. What isn't in the chain stays spooled.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl From<StoreError> for LedgerError {
+    fn from(error: StoreError) -> Self {
+        LedgerError::Append(error.into())
+    }
 }
 
 /// The own-use log of one archive as one process writes it. Shared between threads; any number of processes may have the
@@ -109,6 +125,30 @@ impl Ledger {
         self.write_denials(Denials::take)
     }
 
+    /// What is spooled and not in the chain yet, as far as this machine knows; who wants to be sure compares ids.
+    ///
+    /// # Errors
+    /// [`LedgerError::Spool`].
+    pub fn spooled(&self) -> Result<Vec<Record>, LedgerError> {
+        let path = self.directory();
+        commit::look(&path).map_err(|source| LedgerError::Spool { path, source })
+    }
+
+    /// Tells everybody that this process writes the log with this local state, for as long as what is returned is kept: it
+    /// brings what is spooled into the chain, and others don't get in its way. None where another process does.
+    ///
+    /// # Errors
+    /// [`LedgerError::Spool`].
+    pub fn take_charge(&self) -> Result<Option<Charge>, LedgerError> {
+        let path = self.directory();
+        let file = commit::lock(&path, CHARGE).map_err(|source| LedgerError::Spool { path, source })?;
+        Ok(file.map(|file| Charge { _lock: file }))
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.locked().directory().to_owned()
+    }
+
     fn write_denials(&self, take: impl FnOnce(&mut Denials) -> Option<Denials>) -> Result<(), LedgerError> {
         let mut counted = self.denials.lock().expect("no code panics while it counts");
         let Some(taken) = take(&mut counted) else { return Ok(()) };
@@ -133,5 +173,21 @@ impl Drop for Ledger {
     }
 }
 
+/// That this process writes the log, until it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    _lock: File,
+}
+
+/// The records that an `access` entry commits to, in their order.
+///
+/// # Errors
+/// [`ReadError`]: nothing is told of a pack that isn't what was committed.
+pub async fn records_of(store: &dyn Store, body: &Body) -> Result<Vec<Record>, ReadError> {
+    commit::read_entry(store, body).await
+}
+
+/// The lock of who writes the log.
+const CHARGE: &str = "charge.lock";
 /// The directory of the spool in that of the local state.
 const DIRECTORY: &str = "uses";

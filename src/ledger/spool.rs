@@ -19,9 +19,9 @@ const LONGEST: u64 = 256 * 1024;
 /// Tries of making a file that somebody tidied away between its making and its locking.
 const TRIES: usize = 8;
 /// What a file is called while it isn't in use yet.
-const UNFINISHED: &str = "new-";
+pub(super) const UNFINISHED: &str = "new-";
 /// How the names of files of records end.
-const ENDING: &str = ".ndjson";
+pub(super) const ENDING: &str = ".ndjson";
 
 /// The directory, and the file in it that this process appends to.
 #[derive(Debug)]
@@ -39,6 +39,15 @@ struct Open {
 impl Spool {
     pub fn new(directory: PathBuf) -> Spool {
         Spool { directory, open: None }
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Ends the present file.
+    pub fn end(&mut self) {
+        self.open = None;
     }
 
     /// Appends a line. When this returns the line is on disk, and so is the name of its file.
@@ -103,7 +112,7 @@ fn begin(directory: &Path, line: &[u8]) -> io::Result<Open> {
 }
 
 /// The directory, for the eyes of its owner only, and durable as far up as anything had to be made.
-fn make_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -111,8 +120,16 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let first = directory.ancestors().find(|above| above.is_dir()).map(Path::to_owned);
     builder.create(directory)?;
-    directory.ancestors().skip(1).take(2).filter(|above| above.is_dir()).try_for_each(sync_directory)
+    for above in directory.ancestors().skip(1) {
+        // The parent of a relative path is where we are.
+        sync_directory(if above.as_os_str().is_empty() { Path::new(".") } else { above })?;
+        if first.as_deref() == Some(above) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.
