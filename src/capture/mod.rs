@@ -291,6 +291,11 @@ impl Capturer {
         &self.appender
     }
 
+    /// The writer of the log, for entries that aren't captures.
+    pub fn appender_mut(&mut self) -> &mut Appender {
+        &mut self.appender
+    }
+
     /// Goes to the head of the log, which others may have moved, and brings the index there.
     ///
     /// # Errors

@@ -56,8 +56,18 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let parameters = arguments.parameters.iter().map(|text| split(text)).collect::<Result<Vec<_>, _>>()?;
     let moment = |text: &Option<String>| text.as_deref().map(|text| session.moment(Some(text))).transpose();
     let times = Times { at: moment(&arguments.at)?, from: moment(&arguments.from)?, to: moment(&arguments.to)? };
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let mut asked_for: Vec<(&str, Option<&str>)> =
+        parameters.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
+    asked_for.extend([
+        ("question", Some(question.name)),
+        ("at", arguments.at.as_deref()),
+        ("from", arguments.from.as_deref()),
+        ("to", arguments.to.as_deref()),
+        ("known_at", arguments.known_at.as_deref()),
+    ]);
+    let archive = session.archive("ask", &asked_for).await?;
     let answer = questions::ask(&archive, question, &parameters, &times, session.now()).await?;
+    session.gate.answer(answer.hash);
     let expected = arguments.expect.as_deref().map(|hash| hash.trim().to_lowercase());
     let differs = expected.as_ref().is_some_and(|hash| *hash != answer.hash.to_string());
     if session.globals.json {

@@ -38,7 +38,19 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     check_collection(arguments.collection.as_deref())?;
     let (from, to) = (session.moment(Some(&arguments.from))?, session.moment(Some(&arguments.to))?);
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive(
+            "diff",
+            &[
+                ("from", Some(&arguments.from)),
+                ("to", Some(&arguments.to)),
+                ("collection", arguments.collection.as_deref()),
+                ("object", arguments.object.as_deref()),
+                ("effect", arguments.effect.then_some("true")),
+                ("known_at", arguments.known_at.as_deref()),
+            ],
+        )
+        .await?;
     let (from, to) = (archive.at_beginning(&from)?, archive.at(&to, session.now())?);
     let object = match &arguments.object {
         Some(name) => Some(archive.resolve(name, &to).await?.0),

@@ -11,6 +11,7 @@ use crate::archive::walker::WalkError;
 use crate::config::ConfigError;
 use crate::hold::ExpireError;
 use crate::index::IndexError;
+use crate::ledger::LedgerError;
 use crate::query::questions::AskError;
 use crate::query::{Candidate, QueryError};
 use crate::store::StoreError;
@@ -111,6 +112,11 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
+        // What stands before an answer and fails comes through the stream that the answer would have taken.
+        let error = match error.downcast::<LedgerError>() {
+            Ok(error) => return error.into(),
+            Err(error) => error,
+        };
         let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::PipeClosed } else { Kind::Failed };
         Failure::new(kind, error)
     }

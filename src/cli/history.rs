@@ -23,7 +23,9 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive("history", &[("name", Some(&arguments.name)), ("known_at", arguments.known_at.as_deref())])
+        .await?;
     let head = archive.at(&Moment::Head, session.now())?;
     let (key, id) = archive.resolve(&arguments.name, &head).await?;
     let revisions = archive.history(&key, id).await?;

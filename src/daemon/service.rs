@@ -20,6 +20,7 @@ use super::{Kind, Tenant, chain, sources, watch};
 use crate::archive::entry::{Body, Entry, MAX_SKEW_MS, entry_name};
 use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
 use crate::clock::Clock;
+use crate::ledger::{Charge, Entered};
 use crate::query::power::{self, PowerChange};
 use crate::store::StoreError;
 
@@ -59,6 +60,9 @@ const ASKING: SignedDuration = SignedDuration::from_mins(1);
 /// A service that waits looks at the clock at least so often: machines sleep, and clocks are set.
 const LOOK: SignedDuration = SignedDuration::from_mins(1);
 
+/// So long may bringing the last own-use records into the chain keep a service from stopping.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// Captures whose time is remembered, for telling why a slot was missed.
 const BUSY: usize = 50;
 
@@ -80,6 +84,10 @@ pub struct Service {
     retry: Option<Timestamp>,
     /// When captures ran, by the corrected clock.
     busy: Vec<(Timestamp, Timestamp)>,
+    /// That commands on this machine leave the log to this service.
+    charge: Option<Charge>,
+    /// The slot with which what was asked was brought into the chain last.
+    brought: Option<Option<Timestamp>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -116,6 +124,8 @@ impl Service {
             failures: 0,
             retry: None,
             busy: Vec::new(),
+            charge: None,
+            brought: None,
         }
     }
 
@@ -131,8 +141,37 @@ impl Service {
                 () = self.stop.requested() => {}
             }
         }
+        self.bring_last_uses().await;
         self.capturer = None;
+        self.charge = None;
         self.set_doing(Doing::Stopped);
+    }
+
+    /// Brings what was asked of the archive into its chain. What can't be brought there stays spooled, which is no reason
+    /// not to capture.
+    async fn bring_uses(&mut self) {
+        let Some(capturer) = &mut self.capturer else { return };
+        match self.tenant.ledger.commit(capturer.appender_mut()).await {
+            Ok(Entered { seq: Some(seq), records }) => tracing::info!(seq, records, "own-use records committed"),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "own-use records stay spooled");
+            }
+        }
+    }
+
+    /// What was asked since the last slot, and what is still counted. An archive that doesn't answer is waited for a moment:
+    /// what isn't in the chain then is spooled, and the next run brings it there.
+    async fn bring_last_uses(&mut self) {
+        if let Err(error) = self.tenant.ledger.close() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "denials that were counted are not recorded");
+        }
+        let clock = self.clock.clone();
+        tokio::select! {
+            biased;
+            () = self.bring_uses() => {}
+            () = clock.sleep(PARTING) => tracing::warn!("own-use records stay spooled: the archive doesn't answer"),
+        }
     }
 
     /// Looks what is due and does it. Returns when to look again, by the service's clock.
@@ -178,6 +217,13 @@ impl Service {
     }
 
     async fn act_on_slots(&mut self) -> Result<(), Failed> {
+        if self.charge.is_none() {
+            // Somebody else may just have it; without it a command may commit beside us, which costs one of us a race.
+            self.charge = self.tenant.ledger.take_charge().unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "commands can't be told of this service");
+                None
+            });
+        }
         if self.capturer.is_none() {
             // What opening builds anew it can build again.
             let stop = self.stop.clone();
@@ -201,6 +247,12 @@ impl Service {
         }
         // Others may have done it meanwhile, and time may not be what it seems.
         self.capturer().catch_up().await.map_err(failed)?;
+        // With each slot, and not with each try at one.
+        let latest = self.settings.schedule.latest(self.now());
+        if self.brought != Some(latest) {
+            self.brought = Some(latest);
+            self.bring_uses().await;
+        }
         if self.due()?.is_none() {
             let last = last_of(self.capturer()).await;
             self.tenant.update(|health| {

@@ -309,7 +309,7 @@ pub(super) fn damaged(what: &str) -> IndexError {
     IndexError::Damaged { source: Box::new(redb::Error::Corrupted(format!("the index has {what}"))) }
 }
 
-async fn is_same_log(store: &dyn Store, saved: &RememberedHead) -> Result<bool, StoreError> {
+pub(super) async fn is_same_log(store: &dyn Store, saved: &RememberedHead) -> Result<bool, StoreError> {
     match store.get(&entry_name(saved.size.saturating_sub(1))).await {
         Ok(file) => Ok(leaf_hash(&file).to_string() == saved.leaf),
         Err(StoreError::NotFound { .. }) => Ok(false),

@@ -22,6 +22,7 @@ mod cover;
 mod ends;
 mod intervals;
 mod links;
+mod reading;
 mod rows;
 mod tables;
 mod view;
@@ -30,6 +31,7 @@ pub use acts::{Act, Part};
 pub use build::CaughtUp;
 pub use cover::Sight;
 pub use links::LinkRow;
+pub use reading::Reader;
 pub use view::{CaptureRow, NameMatch, PackFile, Version, VersionKind, View};
 
 /// What keeps the index from being used.
@@ -41,8 +43,9 @@ pub enum IndexError {
         /// What the database said.
         source: Box<redb::Error>,
     },
-    /// Another process has the database open for writing.
-    #[error("another process is using the index at {path}")]
+    /// Another process has the database open for writing, and this one would have to write: what is indexed doesn't
+    /// reach the head of the log.
+    #[error("another process is writing the index at {path}, which doesn't reach the head of the log yet")]
     Busy {
         /// The file.
         path: PathBuf,
@@ -107,11 +110,11 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index in `directory`, or begins an empty one there.
+    /// Opens the index in `directory` for writing, or begins an empty one there.
     ///
     /// # Errors
-    /// [`IndexError::Busy`] where another process writes it, [`IndexError::Damaged`] where the file is no index of this
-    /// layout: then [`Index::destroy`] and open again.
+    /// [`IndexError::Busy`] where another process writes it: [`Reader::open`] reads it all the same.
+    /// [`IndexError::Damaged`] where the file is no index of this layout: then [`Index::destroy`] and open again.
     pub fn open(directory: &Path) -> Result<Index, IndexError> {
         let wrap = |path: &Path| {
             let path = path.to_owned();
@@ -119,18 +122,12 @@ impl Index {
         };
         std::fs::create_dir_all(directory).map_err(wrap(directory))?;
         let path = directory.join(FILE);
-        let database = match redb::Builder::new().set_cache_size(CACHE_BYTES).create(&path) {
+        let mut builder = redb::Builder::new();
+        // Others may read beside whoever writes, each a commit that is whole.
+        builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+        let database = match builder.create(&path) {
             Ok(database) => database,
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(IndexError::Busy { path }),
-            Err(redb::DatabaseError::Storage(redb::StorageError::Io(source))) => {
-                return Err(match source.kind() {
-                    std::io::ErrorKind::InvalidData => {
-                        IndexError::Damaged { source: Box::new(redb::Error::Io(source)) }
-                    }
-                    _ => IndexError::Directory { path, source },
-                });
-            }
-            Err(error) => return Err(IndexError::Damaged { source: Box::new(error.into()) }),
+            Err(error) => return Err(of_opening(error, path)),
         };
         let index = Index { database, path };
         index.check_layout()?;
@@ -161,6 +158,20 @@ impl Index {
     /// [`IndexError::Damaged`].
     pub fn view(&self) -> Result<View, IndexError> {
         View::open(self.database.begin_read()?)
+    }
+}
+
+/// What keeps a database file from being opened.
+fn of_opening(error: redb::DatabaseError, path: PathBuf) -> IndexError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
+            IndexError::Busy { path }
+        }
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => match source.kind() {
+            std::io::ErrorKind::InvalidData => IndexError::Damaged { source: Box::new(redb::Error::Io(source)) },
+            _ => IndexError::Directory { path, source },
+        },
+        error => IndexError::Damaged { source: Box::new(error.into()) },
     }
 }
 

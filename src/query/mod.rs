@@ -20,7 +20,7 @@ use crate::archive::walker::{WalkError, Walker};
 use crate::canonical::Key;
 use crate::diff::Links;
 use crate::hash::Hash;
-use crate::index::{CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
+use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
 use crate::store::{Store, StoreError};
 
 pub mod access;
@@ -226,24 +226,29 @@ pub struct Archive {
     view: View,
     /// A view reads no longer than its database is open.
     #[expect(dead_code, reason = "kept open, not used")]
-    index: Index,
+    index: index::Reader,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
     bodies: Mutex<HashMap<u64, Arc<Body>>>,
 }
 
 impl Archive {
-    /// Opens the index in `directory`, brings it to the head of the log, and builds it again where it can't be used:
-    /// `notice` hears of that, `progress` of entries done and of the greatest there is.
+    /// Opens the index in `directory`. What is indexed up to the head of the log is read beside whoever writes; otherwise
+    /// the index is brought to the head first, or built again where it can't be used: `notice` hears of that, `progress` of
+    /// entries done and of the greatest there is.
     ///
     /// # Errors
-    /// [`QueryError::Index`]: busy, not writable, or the archive itself can't be followed.
+    /// [`QueryError::Index`]: not at the head while another process writes it (then it soon will be), not writable, or the
+    /// archive itself can't be followed.
     pub async fn open(
         store: Arc<dyn Store>,
         directory: &Path,
         mut notice: impl FnMut(Notice),
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Archive, QueryError> {
+        if let Some(archive) = Archive::open_as_it_is(&store, directory).await? {
+            return Ok(archive);
+        }
         let opened = match open_index(&store, directory, &mut progress).await {
             Err(error) if is_disposable(&error) => {
                 notice(Notice::Rebuilding { reason: error.to_string() });
@@ -259,11 +264,30 @@ impl Archive {
         if !caught_up.unknown.is_empty() {
             notice(Notice::Unknown { captures: caught_up.unknown });
         }
+        let index = index.into_reader(directory)?;
         let view = index.view()?;
         let keys = match view.position()? {
             Some(position) => position.keys.iter().filter_map(|key| key.parse().ok()).collect(),
             None => Walker::start(&*store).await.map_err(IndexError::from)?.0.ring().keys().to_vec(),
         };
+        Archive::of(store, index, view, keys)
+    }
+
+    /// The archive as it is indexed, if that is up to the head of the log.
+    async fn open_as_it_is(store: &Arc<dyn Store>, directory: &Path) -> Result<Option<Archive>, QueryError> {
+        // What is wrong with the index is found again, and told, by who opens it for writing.
+        let Ok(Some(index)) = index::Reader::open(directory) else { return Ok(None) };
+        let Ok(view) = index.view() else { return Ok(None) };
+        let walker = match view.follow(&**store).await {
+            Ok(Some(walker)) => walker,
+            Ok(None) => return Ok(None),
+            Err(error) if is_disposable(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Archive::of(store.clone(), index, view, walker.ring().keys().to_vec()).map(Some)
+    }
+
+    fn of(store: Arc<dyn Store>, index: index::Reader, view: View, keys: Vec<Verifier>) -> Result<Archive, QueryError> {
         let horizon = view.last_capture()?;
         let lines = LineReader::new(store.clone());
         Ok(Archive { store, lines, view, index, keys, horizon, bodies: Mutex::default() })
