@@ -217,8 +217,12 @@ async fn tour(
     let find = |kind: fn(&simulator::Kind) -> bool| journal.iter().find(|happening| kind(&happening.kind));
     if let Some(attack) = find(|kind| matches!(kind, simulator::Kind::AttackRoleGranted)) {
         let (from, to) = around(attack.at);
-        say("Somebody broke in at night. What changed in that hour?", session)?;
-        show(&["diff", &from, &to], config, session).await?;
+        say("Somebody broke in at night. What changed in that hour, and what does it come to?", session)?;
+        show(&["diff", &from, &to, "--effect"], config, session).await?;
+        say("Who held Global Administrator at any moment of those days, how, and by whose doing?", session)?;
+        let day = SignedDuration::from_hours(24);
+        let (from, to) = ((attack.at - day).to_string(), (attack.at + day).to_string());
+        show(&["ask", "role-holders-during", "--from", &from, "--to", &to], config, session).await?;
     }
     if let Some(weakened) = find(|kind| matches!(kind, simulator::Kind::AttackPolicyWeakened)) {
         say("One of the policies was weakened. Its whole story:", session)?;
@@ -242,6 +246,9 @@ async fn tour(
         )?;
         let at = (tenant_start() + SignedDuration::from_hours(24)).to_string();
         show(&["show", &key("user", moved), "--at", &at], config, session).await?;
+        say("And what did they let that person reach?", session)?;
+        let subject = format!("subject={}", key("user", moved));
+        show(&["ask", "reach", &subject, "--at", &at], config, session).await?;
     }
     Ok(())
 }
@@ -297,6 +304,7 @@ fn farewell(arguments: &Arguments, config: &str, session: &mut Session<'_>) -> R
         String::new(),
         paint.bold("Go on by yourself"),
         format!("  tenure --config {config} captures --last 24        what each hour saw"),
+        format!("  tenure --config {config} ask --list                every question that has a name"),
         format!("  tenure --config {config} search admin              find objects, present or past"),
         format!("  tenure --config {config} dump --at 2026-06-15      the whole state as of that day"),
         format!("  tenure --config {config} index rebuild             throw the index away: no answer changes"),

@@ -63,6 +63,19 @@ pub struct Effects {
     pub concerned: usize,
 }
 
+/// Where an access stands among others: directory roles, permissions of applications, tenant-wide grants, and what people have.
+fn weight(access: &Access) -> u8 {
+    let is_application = access.subject.collection() == "servicePrincipal";
+    match &access.power {
+        Power::Role { .. } => 0,
+        Power::AppRole { .. } if is_application => 1,
+        Power::Delegated { principal: None, .. } => 2,
+        Power::Owner { .. } => 3,
+        Power::Delegated { .. } => 5,
+        _ => 4,
+    }
+}
+
 /// Collections whose objects give somebody something.
 const GRANTS: &[&str] = &[
     "unifiedRoleAssignment",
@@ -126,7 +139,8 @@ impl Archive {
                 .access
                 .extend(gained.chain(lost).map(|(turned, (_, access))| Effect { turned, access: access.clone() }));
         }
-        effects.access.sort();
+        // What weighs most comes first: roles, then what applications are allowed, then the rest.
+        effects.access.sort_by_cached_key(|effect| (effect.turned, weight(&effect.access), effect.clone()));
         effects.accounts.sort();
         effects.accounts.dedup();
         Ok(effects)

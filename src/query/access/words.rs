@@ -2,7 +2,9 @@
 //!
 //! Must never know: who has it.
 
-use super::{EVERYWHERE, Power};
+use serde_json::Value;
+
+use super::{EVERYWHERE, Evaluator, Power};
 use crate::canonical::Key;
 use crate::query::{Archive, QueryError};
 
@@ -19,6 +21,40 @@ pub struct Words {
     pub scope: Option<String>,
     /// How it is held.
     pub form: String,
+}
+
+impl Evaluator<'_> {
+    /// A power in words, as of the window's end, with the name of an app role as its application has it.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn words(&self, power: &Power) -> Result<Words, QueryError> {
+        let mut words = self.facts.archive.power_words(power, self.facts.window.end.seq)?;
+        if let Power::AppRole { resource, role } = power {
+            words.scope = Some(self.app_role_name(resource, role).await?);
+        }
+        Ok(words)
+    }
+
+    /// The name of an app role of a service principal, as of the window's end; its id where nothing names it. All zeros is the
+    /// default access (learn.microsoft.com/graph/api/resources/approleassignment).
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn app_role_name(&self, resource: &Key, role: &str) -> Result<String, QueryError> {
+        if role.chars().all(|c| c == '0' || c == '-') {
+            return Ok("default access".to_owned());
+        }
+        let content = match self.facts.archive.view().id(resource)? {
+            Some(id) => self.facts.content_at_end(id, resource).await?,
+            None => None,
+        };
+        let roles = content.as_deref().and_then(|content| content["appRoles"].as_array());
+        let is_it = |one: &&Value| one["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(role));
+        let named = roles.into_iter().flatten().find(is_it);
+        let name = named.and_then(|one| one["value"].as_str().or_else(|| one["displayName"].as_str()));
+        Ok(name.unwrap_or(role).to_owned())
+    }
 }
 
 impl Archive {

@@ -124,24 +124,17 @@ impl Asking<'_> {
 
     /// The name of an app role of a service principal, as of the window's end; its id where nothing names it.
     pub(super) async fn app_role_name(&self, resource: &Key, role: &str) -> Result<String, QueryError> {
-        if role.chars().all(|c| c == '0' || c == '-') {
-            return Ok("default access".to_owned());
-        }
-        let content = self.content(resource).await?;
-        let roles = content.as_deref().and_then(|content| content["appRoles"].as_array());
-        let named =
-            roles.into_iter().flatten().find(|one| one["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(role)));
-        let name = named.and_then(|one| one["value"].as_str().or_else(|| one["displayName"].as_str()));
-        Ok(name.unwrap_or(role).to_owned())
+        self.access.facts.rest_on("servicePrincipal", None);
+        self.access.app_role_name(resource, role).await
     }
 
     /// What a power is, in columns: `power`, `target`, `target_name`, `scope`, `form`.
     pub(super) async fn add_power(&self, row: &mut Row, power: &Power) -> Result<(), QueryError> {
-        let mut words = self.archive.power_words(power, self.end.capture.seq)?;
-        match power {
-            Power::AppRole { resource, role } => words.scope = Some(self.app_role_name(resource, role).await?),
-            Power::Role { scope, .. } if scope == EVERYWHERE => words.scope = Some(scope.clone()),
-            _ => {}
+        let mut words = self.access.words(power).await?;
+        if let Power::Role { scope, .. } = power
+            && scope == EVERYWHERE
+        {
+            words.scope = Some(scope.clone());
         }
         row.insert("power".to_owned(), words.kind.into());
         row.insert("target".to_owned(), words.target.into());
@@ -186,11 +179,12 @@ pub(super) fn status(content: Option<&Value>) -> &'static str {
     }
 }
 
-/// Sorts rows by these columns.
+/// Sorts rows by these columns; what has no value comes first.
 pub(super) fn sort(rows: &mut [Row], columns: &[&str]) {
     rows.sort_by_cached_key(|row| {
         let text = |name: &&str| {
             row.get(*name).map_or(String::new(), |value| match value {
+                Value::Null => String::new(),
                 Value::String(text) => text.to_lowercase(),
                 other => other.to_string(),
             })
