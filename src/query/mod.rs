@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 pub mod access;
 mod as_of;
 mod attribution;
+pub mod conditional_access;
 mod coverage;
 mod difference;
 mod dump;
