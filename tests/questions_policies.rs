@@ -395,3 +395,68 @@ async fn legacy_and_weak_methods() {
     assert_eq!(total(&answer, "other_blocked_for_everybody"), "true");
     assert_eq!(total(&answer, "limited_policies"), "1");
 }
+
+/// At 01:00 Ben comes into the group within the excluded group, Ada becomes Global Administrator, whom one policy covers, and the
+/// third policy only reports instead of being enforced. Cem comes at 01:00 and is told as that. Guests of the fourth: Gus is one now.
+#[tokio::test]
+async fn effect_tells_whom_policies_stopped_or_began_to_cover() {
+    let everybody = || json!({"includeUsers": ["All"]});
+    let story = Story::begin(vec![
+        user("ada", json!({})),
+        user("ben", json!({})),
+        user("gus", json!({})),
+        group("outer"),
+        group("inner"),
+        links("group/outer", "members", &["group/inner"]),
+        role(GLOBAL, "Global Administrator"),
+        policy("one", "enabled", json!({"includeUsers": ["All"], "excludeGroups": ["outer"]}), json!({}), mfa()),
+        policy("two", "enabled", json!({"includeRoles": [GLOBAL]}), json!({}), mfa()),
+        policy("three", "enabled", json!({"includeGroups": ["inner"], "includeUsers": ["ada"]}), json!({}), mfa()),
+        policy("four", "enabled", json!({"includeUsers": ["GuestsOrExternalUsers"]}), json!({}), mfa()),
+        policy("five", "enabled", everybody(), json!({}), mfa()),
+        policy("off", "disabled", everybody(), json!({}), mfa()),
+    ])
+    .hour(
+        1,
+        vec![
+            user("cem", json!({})),
+            user("gus", json!({"userType": "Guest"})),
+            links("group/inner", "members", &["user/ben"]),
+            assigned("a", "ada", GLOBAL, "/"),
+            policy(
+                "three",
+                "enabledForReportingButNotEnforced",
+                json!({"includeGroups": ["inner"], "includeUsers": ["ada"]}),
+                json!({}),
+                mfa(),
+            ),
+        ],
+    );
+    let (archive, _directory) = story.open().await;
+    let (from, to) = (archive.at(&moment(&time(0)), now()).unwrap(), archive.at(&moment(&time(1)), now()).unwrap());
+    let effects = archive.effects(&from, &to, &tenure::query::Scope::default()).await.unwrap();
+    let told = |effects: &tenure::query::Effects| -> Vec<String> {
+        let named = effects.policies.named.iter().map(|effect| {
+            let by: Vec<&str> = effect.by.iter().map(|key| key.as_str()).collect();
+            format!("{} {} {} {} {}", effect.policy, effect.subject, effect.began, effect.after, by.join(", "))
+        });
+        named.collect()
+    };
+    assert_eq!(
+        told(&effects),
+        [
+            "conditionalAccessPolicy/four user/gus true covered ",
+            "conditionalAccessPolicy/one user/ben false excluded group/outer",
+            "conditionalAccessPolicy/three user/ada false report-only ",
+            format!("conditionalAccessPolicy/two user/ada true covered unifiedRoleDefinition/{GLOBAL}").as_str(),
+        ]
+    );
+    let counts: Vec<(usize, usize)> =
+        effects.policies.counts.iter().map(|count| (count.began, count.stopped)).collect();
+    assert_eq!(counts, [(1, 0), (0, 1), (0, 1), (1, 0)]);
+    // The other way round it is the opposite.
+    let back = archive.effects(&to, &from, &tenure::query::Scope::default()).await.unwrap();
+    let counts: Vec<(usize, usize)> = back.policies.counts.iter().map(|count| (count.began, count.stopped)).collect();
+    assert_eq!(counts, [(0, 1), (1, 0), (1, 0), (0, 1)]);
+    assert_eq!(archive.effects(&to, &to, &tenure::query::Scope::default()).await.unwrap().policies, Default::default());
+}

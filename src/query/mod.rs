@@ -33,6 +33,7 @@ mod dump;
 mod effect;
 mod history;
 mod names;
+mod policy_effect;
 pub mod power;
 pub mod questions;
 mod time;
@@ -45,6 +46,7 @@ pub use difference::{Difference, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use names::{Candidate, Found};
+pub use policy_effect::{MOST_NAMED, PolicyCount, PolicyEffect, PolicyEffects};
 pub use time::{EXPECTED, InvalidMoment, Moment};
 pub use timeline::{Course, Hole, Mark, Subject, Timeline};
 
