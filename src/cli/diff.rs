@@ -26,7 +26,8 @@ pub struct Arguments {
     /// This object only
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
-    /// Also tell what it comes to: who gained and lost which access, which accounts were switched on or off
+    /// Also tell what it comes to: who gained and lost which access, which accounts were switched on or off, whom policies of
+    /// Conditional Access stopped or began to cover
     #[arg(long)]
     effect: bool,
     /// Answer as the archive knew when this capture was its newest
@@ -168,6 +169,68 @@ fn print_effects_json(
         let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
         session.console.line(row.optional_text("name", name.as_deref()).text("power", "account").end())?;
     }
+    print_policies_json(archive, to, effects, session)
+}
+
+/// Whom policies stopped or began to cover: a line for each policy with its counts, and one for each who is named.
+fn print_policies_json(
+    archive: &Archive,
+    to: &Instant,
+    effects: &Effects,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    for count in &effects.policies.counts {
+        let row = json::Object::new().text("effect", "coverage").text("policy", &count.policy);
+        let name = archive.label_of_key(&count.policy, to.capture.seq)?;
+        let row = row.optional_text("policy_name", name.as_deref());
+        session.console.line(row.number("began", count.began as u64).number("stopped", count.stopped as u64).end())?;
+    }
+    for effect in &effects.policies.named {
+        let row = json::Object::new().text("effect", if effect.began { "covered" } else { "not covered" });
+        let name = archive.label_of_key(&effect.subject, to.capture.seq)?;
+        let row = row.text("policy", &effect.policy).text("subject", &effect.subject);
+        let by = json::array(effect.by.iter().map(|key| json::quoted(key.as_str())));
+        let row = row.optional_text("name", name.as_deref()).text("after", &effect.after).raw("by", &by);
+        session.console.line(row.end())?;
+    }
+    Ok(())
+}
+
+/// The same for people.
+fn print_policies(
+    archive: &Archive,
+    to: &Instant,
+    effects: &Effects,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    if effects.policies.counts.is_empty() {
+        return Ok(());
+    }
+    let paint = session.paint();
+    session.console.line(format!("\n{}", paint.bold("effect on policies")))?;
+    let named = |key: &crate::canonical::Key| -> Result<String, Failure> {
+        Ok(archive.label_of_key(key, to.capture.seq)?.map_or_else(|| key.to_string(), |name| format!("{name} ({key})")))
+    };
+    for count in &effects.policies.counts {
+        let (began, stopped) = (count.began, count.stopped);
+        let policy = named(&count.policy)?;
+        session.console.line(format!("~ {policy}  began to cover {began}, stopped covering {stopped}"))?;
+        let own: Vec<_> = effects.policies.named.iter().filter(|effect| effect.policy == count.policy).collect();
+        for effect in &own {
+            let by: Result<Vec<String>, Failure> = effect.by.iter().map(&named).collect();
+            let by = by?.join(", ");
+            let by = if by.is_empty() { by } else { format!(" by {by}") };
+            let line = format!("{}  {}{by}", named(&effect.subject)?, effect.after);
+            session.console.line(match effect.began {
+                true => paint.green(format!("  + {line}")),
+                false => paint.red(format!("  - {line}")),
+            })?;
+        }
+        let rest = began + stopped - own.len();
+        if rest > 0 {
+            session.console.line(format!("  … and {rest} more"))?;
+        }
+    }
     Ok(())
 }
 
@@ -201,5 +264,5 @@ fn print_effects(archive: &Archive, to: &Instant, effects: &Effects, session: &m
     session
         .console
         .line(format!("{gained} gained, {lost} lost, {accounts} accounts; {} looked at", effects.concerned))?;
-    Ok(())
+    print_policies(archive, to, effects, session)
 }

@@ -5,13 +5,13 @@
 //!
 //! A change of a grant or a membership concerns somebody; whoever is concerned is evaluated at both ends, so that what was only
 //! given in another way is no change. Memberships themselves are in the difference; here is what they give: roles, app roles,
-//! delegated grants, ownership, applications without assignment.
+//! delegated grants, ownership, applications without assignment. Whom policies cover is [`super::policy_effect`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::access::{Access, Evaluator, Power};
-use super::{Archive, Instant, QueryError, Scope};
+use super::{Archive, Instant, PolicyEffects, QueryError, Scope};
 use crate::canonical::Key;
 use crate::index::{Version, VersionKind};
 
@@ -59,6 +59,8 @@ pub struct Effects {
     pub access: Vec<Effect>,
     /// Accounts, sorted.
     pub accounts: Vec<AccountEffect>,
+    /// Whom enforced policies stopped or began to cover.
+    pub policies: PolicyEffects,
     /// How many were looked at because something about them changed.
     pub concerned: usize,
 }
@@ -100,7 +102,9 @@ impl Archive {
         let mut sides = [Side::new(self, &bare(from))?, Side::new(self, &bare(to))?];
         let mut concerned = BTreeSet::new();
         let mut effects = Effects::default();
-        for key in self.touched(from, to, scope).await? {
+        let touched = self.touched(from, to, scope).await?;
+        effects.policies = self.policy_effects([&sides[0].evaluator, &sides[1].evaluator], &touched).await?;
+        for key in touched {
             let Some(id) = self.view().id(&key)? else { continue };
             match key.collection() {
                 "group" => {

@@ -31,7 +31,7 @@ enum Way {
 
 impl Evaluator<'_> {
     /// What a key is a member of: groups, through groups, and administrative units.
-    pub(super) fn memberships(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
+    pub(in crate::query) fn memberships(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
         let Some(id) = self.id(subject)? else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         self.walk(Way::Up, id, &mut |steps| {

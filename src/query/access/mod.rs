@@ -5,7 +5,7 @@
 //!
 //! What grants access, with the page of Microsoft's documentation that says so, stands at the head of each file:
 //! [`groups`] memberships, [`roles`] directory roles and PIM, [`applications`] app roles, default access and delegated grants,
-//! [`control`] owners.
+//! [`control`] owners. [`person`] tells who somebody is to policies of Conditional Access.
 
 use std::collections::BTreeSet;
 
@@ -21,11 +21,13 @@ mod corroborate;
 mod facts;
 mod groups;
 mod held;
+mod person;
 mod roles;
 mod words;
 
 pub use facts::{Facts, Linked, Said, Subject};
 pub use held::{Held, Sureness, Window};
+pub use person::Assignments;
 pub use roles::{EVERYWHERE, Form};
 pub use words::Words;
 

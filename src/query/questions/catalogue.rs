@@ -3,8 +3,8 @@
 //! Must never know: how any of them is answered.
 
 use super::{
-    Ability, Parameter, Question, Span, accounts, applications, lifecycle, privileged, reach, record, role_holders,
-    settings, takeover,
+    Ability, Parameter, Question, Span, accounts, applications, exemptions, guards, lifecycle, policy_history,
+    privileged, reach, record, role_holders, settings, sign_in, takeover,
 };
 
 /// Every question, by number.
@@ -14,6 +14,7 @@ pub const CATALOGUE: &[Question] = &[
     privileged::PERMANENT,
     settings::ACTIVATION,
     privileged::EXCEPTIONS,
+    exemptions::BREAK_GLASS,
     takeover::BECOME,
     settings::CUSTOM_ROLES,
     missing(
@@ -42,6 +43,14 @@ pub const CATALOGUE: &[Question] = &[
     lifecycle::MOVERS,
     lifecycle::DELETED,
     lifecycle::SAME,
+    exemptions::EXEMPTIONS,
+    sign_in::POLICIES,
+    guards::ADMINISTRATORS,
+    policy_history::REPORT_ONLY,
+    policy_history::TRUSTED,
+    guards::LEGACY,
+    policy_history::PASSWORDS,
+    policy_history::DEFAULTS,
     applications::POWER,
     applications::WRITERS,
     applications::CREDENTIALS,

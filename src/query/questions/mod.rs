@@ -20,13 +20,17 @@ mod answer;
 mod applications;
 mod catalogue;
 mod evidence;
+mod exemptions;
+mod guards;
 mod lifecycle;
+mod policy_history;
 mod privileged;
 mod reach;
 mod record;
 mod role_holders;
 mod rows;
 mod settings;
+mod sign_in;
 mod takeover;
 
 pub use answer::Answer;

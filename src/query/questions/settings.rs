@@ -87,7 +87,13 @@ pub const CROSS_TENANT: Question = Question {
 };
 
 /// Adds since when, and who made it so.
-async fn add_origin(asking: &Asking<'_>, row: &mut Row, key: &Key, held: &Held, turn: Turn) -> Result<(), QueryError> {
+pub(super) async fn add_origin(
+    asking: &Asking<'_>,
+    row: &mut Row,
+    key: &Key,
+    held: &Held,
+    turn: Turn,
+) -> Result<(), QueryError> {
     asking.add_times(row, held)?;
     asking.access.facts.rest_on("directoryAudit", None);
     let by = match held.is_open {
