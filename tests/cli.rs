@@ -467,7 +467,7 @@ fn expire() {
         let archive = tenure::query::Archive::open(store, &bench.path("index"), |_| (), |_, _| ()).await.unwrap();
         let head = archive.at(&tenure::query::Moment::Head, at(NOW)).unwrap();
         let mut lines = Vec::new();
-        let each = |text: &[u8]| {
+        let each = async |text: &[u8]| {
             lines.extend_from_slice(text);
             Ok(std::ops::ControlFlow::Continue(()))
         };

@@ -154,7 +154,7 @@ async fn what_a_lost_pack_does_not_hold_stays_answerable() {
     assert_eq!((after.content, after.certainty), (put(r#"{"n":2}"#).content.map(content), Certainty::Observed));
     let mut found = Vec::new();
     archive
-        .difference(&at(1), &at(4), &Scope::default(), |difference| {
+        .difference(&at(1), &at(4), &Scope::default(), async |difference| {
             found.push(difference.key.to_string());
             Ok(ControlFlow::Continue(()))
         })
@@ -202,6 +202,6 @@ async fn content_that_is_not_what_was_indexed_is_refused() {
     let refused = archive.as_of(&key("user/a"), id, &at(2)).await.unwrap_err();
     assert!(matches!(refused, QueryError::Content { seq: 2, .. }), "{refused}");
     assert!(refused.is_integrity());
-    let refused = archive.difference(&at(1), &at(2), &Scope::default(), |_| Ok(ControlFlow::Continue(()))).await;
+    let refused = archive.difference(&at(1), &at(2), &Scope::default(), async |_| Ok(ControlFlow::Continue(()))).await;
     assert!(refused.is_err_and(|error| error.is_integrity()));
 }

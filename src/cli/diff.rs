@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use super::failure::{Ended, Failure};
 use super::history::labels_of;
-use super::session::{Session, check_collection};
-use super::{json, render};
+use super::render;
+use super::session::Session;
+use crate::answer::{objects, request};
 use crate::diff::Change;
 use crate::query::{Archive, Difference, Instant, Scope};
 
@@ -33,7 +34,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    check_collection(arguments.collection.as_deref())?;
+    request::collection(arguments.collection.as_deref())?;
     let (from, to) = (session.moment(Some(&arguments.from))?, session.moment(Some(&arguments.to))?);
     let archive = session.archive(arguments.known_at.as_deref()).await?;
     let (from, to) = (archive.at_beginning(&from)?, archive.at(&to, session.now())?);
@@ -63,21 +64,12 @@ async fn print_json(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     archive
-        .difference(from, to, scope, |difference| {
-            session.console.line(to_json(&difference))?;
+        .difference(from, to, scope, async |difference| {
+            session.console.line(objects::difference(&difference))?;
             Ok(ControlFlow::Continue(()))
         })
         .await?;
     Ok(())
-}
-
-fn to_json(difference: &Difference) -> String {
-    json::Object::new()
-        .text("key", &difference.key)
-        .text("change", difference.change.as_str())
-        .raw("properties", &json::properties(&difference.properties))
-        .raw("links", &json::link_changes(&difference.links))
-        .end()
 }
 
 /// Differences that are collected before they are printed with labels, which are reads of their own.
@@ -91,7 +83,7 @@ async fn print(
     let paint = session.paint();
     let mut found = Vec::new();
     archive
-        .difference(from, to, scope, |difference| {
+        .difference(from, to, scope, async |difference| {
             found.push(difference);
             Ok(ControlFlow::Continue(()))
         })

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::failure::{Ended, Failure};
+use super::render;
 use super::session::Session;
-use super::{json, render};
+use crate::answer::objects;
 use crate::canonical::Key;
 use crate::diff::LinkChange;
 use crate::query::{Archive, Moment, QueryError, Revision};
@@ -30,7 +31,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let basis = archive.basis(&head, Some(key.collection())).await?;
     if session.globals.json {
         for revision in &revisions {
-            session.console.line(to_json(&key, revision))?;
+            session.console.line(objects::revision(&key, revision))?;
         }
     } else {
         print(&archive, &key, &revisions, session).await?;
@@ -40,16 +41,6 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Ok(Ended::Finding);
     }
     Ok(if basis.is_incomplete() { Ended::Incomplete } else { Ended::Done })
-}
-
-fn to_json(key: &Key, revision: &Revision) -> String {
-    let row = json::Object::new().text("key", key).number("seq", revision.capture.seq);
-    let row = row.text("time", json::time(revision.capture.time)).text("change", revision.change.as_str());
-    let row = row.raw("after", &json::capture(revision.not_before.as_ref()));
-    let row = row.raw("until", &json::capture(Some(&revision.capture)));
-    row.raw("properties", &json::properties(&revision.properties))
-        .raw("links", &json::link_changes(&revision.links))
-        .end()
 }
 
 async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &mut Session<'_>) -> Result<(), Failure> {

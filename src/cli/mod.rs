@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::answer::json;
 use crate::clock::Clock;
 
 mod capture;
@@ -25,7 +26,6 @@ mod failure;
 mod history;
 mod index;
 mod init;
-mod json;
 mod migrate;
 pub mod mirror;
 mod render;

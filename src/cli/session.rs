@@ -11,6 +11,7 @@ use super::console::{Console, Paint, Progress};
 use super::failure::{Failure, Kind};
 use super::storage::{self, Purpose};
 use super::{Color, Globals, json, render, state};
+use crate::answer::request;
 use crate::archive::appender::AppendError;
 use crate::archive::entry::{Entry, entry_name};
 use crate::archive::log::leaf_hash;
@@ -87,7 +88,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Session::place`], and what the index says.
     pub async fn archive(&mut self, known_at: Option<&str>) -> Result<Archive, Failure> {
-        let known_at = known_at.map(parse_number).transpose()?;
+        let known_at = known_at.map(|text| request::known_at("--known-at", text)).transpose()?;
         let place = self.place(Purpose::Read).await?;
         let progress = Progress::new(&self.console, "reading the log");
         let mut notices = Vec::new();
@@ -139,10 +140,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Of kind usage.
     pub fn moment(&self, text: Option<&str>) -> Result<Moment, Failure> {
-        Ok(match text {
-            Some(text) => Moment::parse(text, self.clock.now()).map_err(|error| Failure::new(Kind::Usage, error))?,
-            None => Moment::Head,
-        })
+        request::moment(text, self.clock.now())
     }
 
     /// The present time.
@@ -171,30 +169,6 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-}
-
-/// A collection by name, with the nearest one in the error.
-pub(super) fn check_collection(name: Option<&str>) -> Result<(), Failure> {
-    let Some(name) = name else { return Ok(()) };
-    let known = || crate::model::COLLECTIONS.iter().map(|collection| collection.name);
-    if known().any(|known| known == name) {
-        return Ok(());
-    }
-    let nearest = known().max_by(|a, b| {
-        let score = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
-        score(a).total_cmp(&score(b))
-    });
-    let failure = Failure::new(Kind::Usage, format!("there is no collection {name:?}"));
-    Err(failure.hint(format!("did you mean {}? Known are: {}", nearest.unwrap_or_default(), {
-        known().collect::<Vec<_>>().join(", ")
-    })))
-}
-
-fn parse_number(text: &str) -> Result<u64, Failure> {
-    let number = text.trim().trim_start_matches('#').parse::<u32>();
-    number.map(u64::from).map_err(|_| {
-        Failure::new(Kind::Usage, format!("--known-at is {text:?}, expected the number of a capture, as in #123"))
-    })
 }
 
 /// Whether the archive is that of the configured tenant.

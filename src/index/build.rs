@@ -67,7 +67,7 @@ impl Index {
     }
 
     fn has_layout(&self) -> Result<bool, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
         match txn.open_table(META) {
             Ok(meta) => Ok(meta.get("layout")?.is_some_and(|layout| layout.value() == LAYOUT.to_be_bytes())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
@@ -148,13 +148,13 @@ impl Index {
     }
 
     fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
         let meta = txn.open_table(META)?;
         read_position(meta.get("position")?)
     }
 
     fn is_unknown(&self) -> Result<bool, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
         let meta = txn.open_table(META)?;
         Ok(meta.get("unknown")?.is_some_and(|bytes| bytes.value() == [1]))
     }

@@ -7,6 +7,7 @@
 //! state root it arrives at with the signed one. An index that disagrees is thrown away and built again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{ReadableDatabase, TableError};
 
@@ -92,10 +93,11 @@ macro_rules! from_redb {
 }
 from_redb!(TableError, redb::TransactionError, redb::StorageError, redb::CommitError);
 
-/// The index of one archive.
-#[derive(Debug)]
+/// The index of one archive. Clones share one open database, whose file no other process can open for writing: within a
+/// process who captures and who asks have clones of the same.
+#[derive(Debug, Clone)]
 pub struct Index {
-    database: redb::Database,
+    database: Arc<redb::Database>,
     path: PathBuf,
 }
 
@@ -125,7 +127,7 @@ impl Index {
             }
             Err(error) => return Err(IndexError::Damaged { source: Box::new(error.into()) }),
         };
-        let index = Index { database, path };
+        let index = Index { database: Arc::new(database), path };
         index.check_layout()?;
         Ok(index)
     }

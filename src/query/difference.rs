@@ -57,12 +57,13 @@ impl Archive {
         from: &Instant,
         to: &Instant,
         scope: &Scope,
-        mut each: impl FnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
+        mut each: impl AsyncFnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
         for key in self.touched(from, to, scope).await? {
             let Some(id) = self.view().id(&key)? else { continue };
+            tokio::task::consume_budget().await;
             if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq).await?
-                && each(difference)?.is_break()
+                && each(difference).await?.is_break()
             {
                 break;
             }

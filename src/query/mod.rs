@@ -15,11 +15,11 @@ use crate::archive::entry::{Body, Entry, InvalidEntry, entry_name};
 use crate::archive::line::{Content, InvalidLine, Line, Statement};
 use crate::archive::note::Verifier;
 use crate::archive::reader::{LineReader, ReadError};
-use crate::archive::walker::{WalkError, Walker};
+use crate::archive::walker::WalkError;
 use crate::canonical::Key;
 use crate::diff::Links;
 use crate::hash::Hash;
-use crate::index::{CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
+use crate::index::{CaptureRow, Index, IndexError, Version, VersionKind, View};
 use crate::store::{Store, StoreError};
 
 mod as_of;
@@ -27,6 +27,7 @@ mod coverage;
 mod difference;
 mod dump;
 mod history;
+mod library;
 mod names;
 pub mod power;
 mod time;
@@ -36,6 +37,7 @@ pub use as_of::{Answer, Link};
 pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
 pub use history::Revision;
+pub use library::Library;
 pub use names::{Candidate, Found};
 pub use time::{EXPECTED, InvalidMoment, Moment};
 pub use timeline::{Course, Hole, Mark, Subject, Timeline};
@@ -212,15 +214,18 @@ const KEPT_BODIES: usize = 1024;
 #[derive(Debug)]
 pub struct Archive {
     store: Arc<dyn Store>,
-    lines: LineReader,
+    lines: Arc<LineReader>,
     view: View,
     /// A view reads no longer than its database is open.
     #[expect(dead_code, reason = "kept open, not used")]
     index: Index,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
-    bodies: Mutex<HashMap<u64, Arc<Body>>>,
+    bodies: Bodies,
 }
+
+/// Entry bodies by number, as far as they are kept.
+type Bodies = Arc<Mutex<HashMap<u64, Arc<Body>>>>;
 
 impl Archive {
     /// Opens the index in `directory`, brings it to the head of the log, and builds it again where it can't be used:
@@ -231,32 +236,10 @@ impl Archive {
     pub async fn open(
         store: Arc<dyn Store>,
         directory: &Path,
-        mut notice: impl FnMut(Notice),
-        mut progress: impl FnMut(u64, u64),
+        notice: impl FnMut(Notice),
+        progress: impl FnMut(u64, u64),
     ) -> Result<Archive, QueryError> {
-        let opened = match open_index(&store, directory, &mut progress).await {
-            Err(error) if is_disposable(&error) => {
-                notice(Notice::Rebuilding { reason: error.to_string() });
-                Index::destroy(directory)?;
-                open_index(&store, directory, &mut progress).await
-            }
-            other => other,
-        };
-        let (index, caught_up) = opened?;
-        if caught_up.restarted {
-            notice(Notice::OtherLog);
-        }
-        if !caught_up.unknown.is_empty() {
-            notice(Notice::Unknown { captures: caught_up.unknown });
-        }
-        let view = index.view()?;
-        let keys = match view.position()? {
-            Some(position) => position.keys.iter().filter_map(|key| key.parse().ok()).collect(),
-            None => Walker::start(&*store).await.map_err(IndexError::from)?.0.ring().keys().to_vec(),
-        };
-        let horizon = view.last_capture()?;
-        let lines = LineReader::new(store.clone());
-        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Mutex::default() })
+        Library::open(store, directory, None, notice, progress).await?.archive().await
     }
 
     /// Answers from here on as the archive knew when entry `seq` was its head: nothing committed later is looked at.
@@ -344,6 +327,20 @@ impl Archive {
         if let Some(body) = self.kept().get(&seq) {
             return Ok(body.clone());
         }
+        let body = Arc::new(self.entry(seq).await?.body);
+        let mut kept = self.kept();
+        if kept.len() >= KEPT_BODIES {
+            kept.clear();
+        }
+        kept.insert(seq, body.clone());
+        Ok(body)
+    }
+
+    /// Entry `seq` as it was committed, its signature checked against the keys of the archive.
+    ///
+    /// # Errors
+    /// [`QueryError::Entry`] where it isn't one.
+    pub async fn entry(&self, seq: u64) -> Result<Entry, QueryError> {
         let file = match self.store.get(&entry_name(seq)).await {
             Ok(file) => file,
             Err(StoreError::NotFound { .. }) => return Err(QueryError::Entry { seq, source: None }),
@@ -353,13 +350,7 @@ impl Archive {
         if entry.body.seq != seq || !self.keys.iter().any(|key| entry.is_signed_by(key)) {
             return Err(QueryError::Entry { seq, source: None });
         }
-        let body = Arc::new(entry.body);
-        let mut kept = self.kept();
-        if kept.len() >= KEPT_BODIES {
-            kept.clear();
-        }
-        kept.insert(seq, body.clone());
-        Ok(body)
+        Ok(entry)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Body>>> {
@@ -453,19 +444,4 @@ fn comparable(content: &Content) -> Vec<u8> {
         Content::Canonical(bytes) | Content::Raw(bytes) => bytes.clone(),
         Content::Hidden(hash) => format!("\"hidden {hash}\"").into_bytes(),
     }
-}
-
-async fn open_index(
-    store: &Arc<dyn Store>,
-    directory: &Path,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(Index, CaughtUp), IndexError> {
-    let index = Index::open(directory)?;
-    let caught_up = index.catch_up(store, progress).await?;
-    Ok((index, caught_up))
-}
-
-/// Whether throwing the index away may help.
-fn is_disposable(error: &IndexError) -> bool {
-    matches!(error, IndexError::Damaged { .. } | IndexError::Mismatch { .. } | IndexError::Key(_))
 }
