@@ -14,6 +14,7 @@ pub mod graph;
 pub mod hash;
 pub mod hold;
 pub mod index;
+pub mod ledger;
 pub mod model;
 pub mod query;
 pub mod simulator;

@@ -350,7 +350,7 @@ async fn answers(store: &Arc<dyn Store>, index: &Path) -> Vec<String> {
             Ok(at) => {
                 let mut text = format!("#{} ", row.seq);
                 archive
-                    .dump(&at, None, async |lines: &[u8]| {
+                    .dump(&at, None, |lines| {
                         text.push_str(&String::from_utf8_lossy(lines));
                         Ok(ControlFlow::Continue(()))
                     })

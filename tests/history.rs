@@ -229,7 +229,7 @@ async fn check_state(archive: &Archive, model: &Model, seq: u64, head: u64) {
     let at = archive.at(&Moment::Capture(seq), now()).unwrap();
     let mut dump = Vec::new();
     archive
-        .dump(&at, None, async |lines: &[u8]| {
+        .dump(&at, None, |lines| {
             dump.extend_from_slice(lines);
             Ok(ControlFlow::Continue(()))
         })
@@ -284,7 +284,7 @@ async fn check_difference(archive: &Archive, model: &Model, from: u64, to: u64) 
     let mut found = BTreeMap::new();
     let mut order = Vec::new();
     archive
-        .difference(&instant(from), &instant(to), &Scope::default(), async |difference| {
+        .difference(&instant(from), &instant(to), &Scope::default(), |difference| {
             order.push(difference.key.clone());
             found.insert(difference.key.clone(), difference);
             Ok(ControlFlow::Continue(()))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use support::*;
 use tenure::archive::entry::{Coverage, Status};
+use tenure::index::{Index, IndexError};
 use tenure::query::{Archive, Certainty, Moment, Notice, QueryError, Scope};
 use tenure::store::{FilesystemStore, MemoryStore, Store};
 
@@ -154,7 +155,7 @@ async fn what_a_lost_pack_does_not_hold_stays_answerable() {
     assert_eq!((after.content, after.certainty), (put(r#"{"n":2}"#).content.map(content), Certainty::Observed));
     let mut found = Vec::new();
     archive
-        .difference(&at(1), &at(4), &Scope::default(), async |difference| {
+        .difference(&at(1), &at(4), &Scope::default(), |difference| {
             found.push(difference.key.to_string());
             Ok(ControlFlow::Continue(()))
         })
@@ -202,6 +203,56 @@ async fn content_that_is_not_what_was_indexed_is_refused() {
     let refused = archive.as_of(&key("user/a"), id, &at(2)).await.unwrap_err();
     assert!(matches!(refused, QueryError::Content { seq: 2, .. }), "{refused}");
     assert!(refused.is_integrity());
-    let refused = archive.difference(&at(1), &at(2), &Scope::default(), async |_| Ok(ControlFlow::Continue(()))).await;
+    let refused = archive.difference(&at(1), &at(2), &Scope::default(), |_| Ok(ControlFlow::Continue(()))).await;
     assert!(refused.is_err_and(|error| error.is_integrity()));
+}
+
+/// Who asks reads beside who writes, up to the head or not at all: nothing old is taken for new.
+#[tokio::test]
+async fn questions_are_answered_beside_who_writes_the_index_and_never_from_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(directory.path().join("archive")));
+    let story = vec![("29T01", vec![("user/a", put(r#"{"n":1}"#))], user(Status::Complete))];
+    let mut builder = tell(store.clone(), story).await;
+    let index = directory.path().join("index");
+    let writer = Index::open(&index).unwrap();
+    let open = || Archive::open(store.clone(), &index, |notice| panic!("{notice:?}"), |_, _| ());
+    let head = async || open().await.map(|archive| archive.head().unwrap().seq);
+    assert!(matches!(head().await, Err(QueryError::Index(IndexError::Busy { .. }))), "nothing is indexed yet");
+    writer.catch_up(&store, |_, _| ()).await.unwrap();
+    assert_eq!(head().await.unwrap(), 1);
+    // What changes no answer keeps nobody from asking.
+    for _ in 0..3 {
+        let body = builder.appender.draft("access", at("2026-08-29T01:30:00Z")).unwrap();
+        builder.appender.commit(&body).await.unwrap();
+    }
+    assert_eq!(head().await.unwrap(), 1);
+    // One that is open goes on with what it saw, whole, while the writer goes on.
+    let before = open().await.unwrap();
+    builder.capture(at("2026-08-29T02:00:00Z"), [(key("user/a"), remove())].into(), user(Status::Complete)).await;
+    let behind = open().await.unwrap_err();
+    assert!(matches!(behind, QueryError::Index(IndexError::Busy { .. })), "{behind}");
+    writer.catch_up(&store, |_, _| ()).await.unwrap();
+    assert_eq!(head().await.unwrap(), 5);
+    let content = async |archive: &Archive| {
+        let id = archive.view().id(&key("user/a")).unwrap().unwrap();
+        let instant = archive.at(&Moment::Head, at(NOW)).unwrap();
+        archive.as_of(&key("user/a"), id, &instant).await.unwrap().content.is_some()
+    };
+    assert!(content(&before).await && !content(&open().await.unwrap()).await);
+    // Without a writer whoever asks indexes what is new.
+    drop(writer);
+    builder.capture(at("2026-08-29T03:00:00Z"), [(key("user/a"), put("{}"))].into(), user(Status::Complete)).await;
+    assert_eq!(head().await.unwrap(), 6);
+    let writer = Index::open(&index).unwrap();
+    assert!(matches!(Index::open(&index), Err(IndexError::Busy { .. })), "one writes");
+    assert_eq!(head().await.unwrap(), 6);
+    drop(writer);
+    // Further behind than a reader looks ahead: then somebody writes how far the index has come.
+    for _ in 0..70 {
+        let body = builder.appender.draft("access", at("2026-08-29T03:30:00Z")).unwrap();
+        builder.appender.commit(&body).await.unwrap();
+    }
+    let archive = open().await.unwrap();
+    assert_eq!(archive.view().position().unwrap().unwrap().size, 77);
 }

@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use tenure::capture::{Stop, Stopper};
 use tenure::clock::{Clock, ManualClock, SystemClock};
 use tenure::daemon::{Keeper, Kind, OpenFailure, Opener, Schedule, Service, Settings, Tasks, Tenant, Webhook, code};
+use tenure::ledger::{Ledger, Outcome, RecordId, Use, Via, Who, records_of};
 use tenure::simulator::{Options as TenantOptions, Simulator, Weather};
 use tenure::store::{FilesystemStore, MemoryStore};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -227,6 +228,31 @@ async fn alarms_arrive_signed_and_once_each() {
     assert_eq!(ids.len(), taken.len(), "once each");
     let health = tenant.health();
     assert!(health.alarms.is_empty(), "{:?}", health.alarms);
+}
+
+/// A process that dies after its commit has told nobody what it saw; so has a second service, or a person who captures by
+/// hand. Whoever looks at the log next tells, once.
+#[tokio::test]
+async fn what_nobody_was_told_of_is_told_by_who_looks_next() {
+    let world = Arc::new(World::new(11, 40, "2026-06-30T21:00:00Z").await);
+    let (local, elsewhere) = (machine(), machine());
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let tenant = Arc::new(Tenant::new("t", local.path(), true, clock.clone()));
+    world.hour();
+    self::service(&world, &tenant, Stop::default()).turn().await;
+    assert_eq!(tenant.book().waiting(), 0);
+    world.tenant.revoke("Policy.Read.All");
+    world.clock.advance(Duration::from_secs(600));
+    world::capture(&mut world.open(&elsewhere).await).await;
+    let mut service = self::service(&world, &tenant, Stop::default());
+    service.turn().await;
+    let told = tenant.health().notices;
+    assert!(told.get(&Kind::CoverageShrank).is_some_and(|count| *count >= 1), "{told:?}");
+    world.clock.advance(Duration::from_secs(60));
+    service.turn().await;
+    drop(service);
+    self::service(&world, &tenant, Stop::default()).turn().await;
+    assert_eq!(tenant.health().notices, told, "told once");
 }
 
 #[tokio::test]
@@ -490,6 +516,11 @@ async fn one_process_serves_two_tenants_tells_its_supervisor_and_stops_when_told
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!((&status["running"], &status["service"]["tenant"]), (&json!(true), &json!(simulated[0].tenant_id())));
     assert!(status["last_capture"]["seq"].as_u64().unwrap() >= 1);
+    // Questions are answered beside a service that has the index open for writing.
+    for word in ["zzz-one", "zzz-two", "zzz-three"] {
+        let asked = command(&config).args(["search", word, "--json"]).output().await.unwrap();
+        assert!(matches!(asked.status.code(), Some(0 | 4)), "{}", String::from_utf8_lossy(&asked.stderr));
+    }
     terminate(&child);
     let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("it stops when told").unwrap();
     assert!(ended.success(), "{ended:?}");
@@ -502,6 +533,12 @@ async fn one_process_serves_two_tenants_tells_its_supervisor_and_stops_when_told
         let text = String::from_utf8(status.stdout).unwrap();
         assert!(text.contains("stopped at"), "{text}");
     }
+    let told = command(&config).args(["audit", "--operation", "search", "--json"]).output().await.unwrap();
+    let told: Vec<Value> =
+        String::from_utf8(told.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let words: Vec<&Value> = told.iter().map(|row| &row["record"]["parameters"]["text"]).collect();
+    assert_eq!(words, ["zzz-one", "zzz-two", "zzz-three"]);
+    assert!(told.iter().all(|row| row["seq"].is_u64()), "the service left none of them behind: {told:?}");
 }
 
 async fn collect(State(taken): State<Arc<Mutex<Vec<u8>>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -565,4 +602,73 @@ async fn a_service_that_cannot_be_meant_is_refused_at_once() {
     std::fs::write(&config, never).unwrap();
     let ended = command(&config).arg("serve").output().await.unwrap();
     assert_eq!(ended.status.code(), Some(2), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// What is asked beside a service comes into the chain with its next capture, in one entry, and nothing comes there where
+/// nothing was asked; what is asked last comes there when it stops.
+#[tokio::test]
+async fn what_is_asked_beside_a_service_is_in_the_chain_after_its_next_slot() {
+    let world = Arc::new(World::new(6, 40, "2026-06-30T21:00:00Z").await);
+    let local = machine();
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let tenant = Arc::new(Tenant::new(&world.tenant.tenant_id(), local.path(), false, clock.clone()));
+    let (stopper, stop) = Stopper::new();
+    let mut service = service(&world, &tenant, stop);
+    let kinds = |world: &World| -> Vec<String> { world.entries().into_values().map(|entry| entry.body.kind).collect() };
+    for _ in 0..3 {
+        world.hour();
+        service.turn().await;
+    }
+    assert_eq!(kinds(&world), ["genesis", "capture", "capture", "capture"]);
+    // Another process on this machine, while the service runs.
+    let beside = Ledger::open(local.path(), clock.clone());
+    assert!(beside.take_charge().unwrap().is_none(), "the service has the charge");
+    let mut ids: Vec<RecordId> = (0..5).map(|_| beside.record(&used()).unwrap()).collect();
+    tenant.ledger.count_denial(Via::Http, "no-token");
+    world.hour();
+    service.turn().await;
+    service.turn().await;
+    world.hour();
+    service.turn().await;
+    assert_eq!(
+        kinds(&world)[4..],
+        ["access", "capture", "capture"],
+        "one entry for the hour, none where nothing was asked"
+    );
+    ids.push(beside.record(&used()).unwrap());
+    tenant.ledger.count_denial(Via::Http, "expired");
+    stopper.stop();
+    service.run().await;
+    assert_eq!(kinds(&world)[7..], ["access"]);
+    drop(service);
+    // A process that another test is just starting holds the locks of this one for a moment.
+    let mut tries = 0;
+    while beside.take_charge().unwrap().is_none() {
+        tries += 1;
+        assert!(tries < 500, "it has left the charge to others");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (mut found, mut denials) = (Vec::new(), 0);
+    for entry in world.entries().into_values().filter(|entry| entry.body.kind == "access") {
+        for record in records_of(&world.store, &entry.body).await.unwrap() {
+            match record.denials() {
+                Some(count) => denials += count,
+                None => found.push(record.id),
+            }
+        }
+    }
+    found.sort();
+    ids.sort();
+    assert_eq!((found, denials), (ids, 2));
+}
+
+fn used() -> Use {
+    Use {
+        who: Who::TokenFile,
+        via: Via::Http,
+        operation: "show".to_owned(),
+        parameters: serde_json::Map::new(),
+        outcome: Outcome::Answered,
+        answer: None,
+    }
 }

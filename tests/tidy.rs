@@ -15,13 +15,14 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("model", &["canonical", "hash"]),
     ("graph", &["canonical", "clock", "hash"]),
     ("collect", &["canonical", "clock", "graph", "hash", "model"]),
+    ("ledger", &["archive", "canonical", "clock", "hash", "store"]),
     ("index", &["archive", "canonical", "hash", "model", "store"]),
     ("capture", &["archive", "canonical", "clock", "collect", "graph", "hash", "index", "model", "store"]),
     ("diff", &["canonical", "hash", "model"]),
     ("query", &["archive", "canonical", "diff", "hash", "index", "model", "store"]),
     ("hold", &["archive", "clock", "hash", "store"]),
-    ("daemon", &["archive", "capture", "clock", "collect", "hash", "index", "query", "store"]),
-    ("web", &["clock", "daemon"]),
+    ("daemon", &["archive", "capture", "clock", "collect", "hash", "index", "ledger", "query", "store"]),
+    ("web", &["clock", "daemon", "ledger"]),
     ("config", &["capture", "daemon", "graph", "hold", "model"]),
 ];
 

@@ -5,8 +5,11 @@
 use std::error::Error;
 use std::io;
 
+use crate::archive::appender::AppendError;
 use crate::archive::walker::WalkError;
 use crate::index::IndexError;
+use crate::ledger::LedgerError;
+use crate::query::questions::AskError;
 use crate::query::{Candidate, QueryError};
 use crate::store::StoreError;
 
@@ -92,6 +95,11 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
+        // What stands before an answer and fails comes through the stream that the answer would have taken.
+        let error = match error.downcast::<LedgerError>() {
+            Ok(error) => return error.into(),
+            Err(error) => error,
+        };
         let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::PipeClosed } else { Kind::Failed };
         Failure::new(kind, error)
     }
@@ -166,10 +174,28 @@ impl From<QueryError> for Failure {
                 hints.push("name one of them by its key".to_owned());
                 Kind::Usage
             }
+            QueryError::Ask(asked) => {
+                hints.extend(hint_of(asked));
+                Kind::Usage
+            }
             QueryError::Moment(_) | QueryError::NotYetKnown { .. } => Kind::Usage,
             _ => Kind::Failed,
         };
         Failure { kind, error: error.into(), hints }
+    }
+}
+
+/// What to do about a question that isn't asked right.
+fn hint_of(error: &AskError) -> Option<String> {
+    match error {
+        AskError::NoSuchQuestion { near, .. } => {
+            Some(format!("did you mean {near}? `tenure ask --list` names all questions"))
+        }
+        AskError::Unanswerable { .. } => Some("`tenure ask --list` tells which can be".to_owned()),
+        AskError::NoSuchParameter { known, .. } if known.is_empty() => Some("it has none".to_owned()),
+        AskError::NoSuchParameter { known, .. } => Some(format!("it has {}", known.join(", "))),
+        AskError::Missing { name, .. } => Some(format!("add {name}=…")),
+        AskError::Wrong { .. } | AskError::Span { .. } => None,
     }
 }
 
@@ -178,4 +204,38 @@ fn describe(candidate: &Candidate) -> String {
     let label = candidate.label.as_ref().map_or(String::new(), |label| format!(" {label:?}"));
     let absent = if candidate.present { "" } else { " (not there at that time)" };
     format!("{}{label}{absent}", candidate.key)
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Failure {
+        match error {
+            AppendError::Walk(error) => error.into(),
+            AppendError::Store(error) => error.into(),
+            AppendError::LostRace { .. } => Failure::new(Kind::Failed, error)
+                .hint("run the command again: it goes on from what the other writer committed"),
+            AppendError::ForeignKey { .. } => Failure::new(Kind::Configuration, error)
+                .hint("key_file in [signing] has to be the key that `tenure init` made for this archive"),
+            AppendError::Truncated { .. } => Failure::new(Kind::Integrity, error).hint(
+                "was the archive restored from an older copy, or is it another one? `tenure verify` tells what is left; \
+                 if the loss is explained, remove head.json in the directory of [state]",
+            ),
+            AppendError::Initialised { leaf } => Failure::new(Kind::Failed, AppendError::Initialised { leaf })
+                .hint(format!("it is left as it is; `tenure verify --trust {leaf}` checks it"))
+                .hint("to begin another archive choose another path in [store]"),
+            AppendError::Invalid { .. } => Failure::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Failure {
+        match error {
+            LedgerError::Append(error) => error.into(),
+            LedgerError::Spool { .. } => Failure::new(Kind::Failed, error).hint(
+                "nothing is answered that can't be recorded: whoever asks must be able to write in the directory of \
+                 [state]; free some space if the disk is full",
+            ),
+            _ => Failure::new(Kind::Usage, error).hint("nothing is answered that can't be recorded"),
+        }
+    }
 }

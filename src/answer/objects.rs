@@ -4,7 +4,7 @@
 
 use super::json;
 use crate::canonical::Key;
-use crate::query::{Answer, Difference, Found, Revision};
+use crate::query::{Answer, Attributed, Difference, Found, Revision};
 
 /// An object as of an instant.
 pub fn object(answer: &Answer) -> String {
@@ -29,9 +29,29 @@ pub fn revision(key: &Key, revision: &Revision) -> String {
     let row = row.text("time", json::time(revision.capture.time)).text("change", revision.change.as_str());
     let row = row.raw("after", &json::capture(revision.not_before.as_ref()));
     let row = row.raw("until", &json::capture(Some(&revision.capture)));
+    let by = revision.by.iter().map(|attribution| {
+        json::Object::new()
+            .text("time", json::time(attribution.time))
+            .optional_text("actor", attribution.actor.key.as_ref().map(Key::as_str))
+            .optional_text("name", attribution.actor.name.as_deref())
+            .text("activity", &attribution.activity)
+            .text("event", &attribution.event)
+            .end()
+    });
     row.raw("properties", &json::properties(&revision.properties))
         .raw("links", &json::link_changes(&revision.links))
+        .raw("by", &json::array(by))
+        .optional_text("attributed", revision.attributed.as_ref().map(attributed))
         .end()
+}
+
+/// The word for what the log says.
+fn attributed(attributed: &Attributed) -> &'static str {
+    match attributed {
+        Attributed::By(_) => "log",
+        Attributed::Silent => "silent",
+        Attributed::Unread => "unread",
+    }
 }
 
 /// An object that a search found.

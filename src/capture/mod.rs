@@ -291,6 +291,11 @@ impl Capturer {
         &self.appender
     }
 
+    /// The writer of the log, for entries that aren't captures.
+    pub fn appender_mut(&mut self) -> &mut Appender {
+        &mut self.appender
+    }
+
     /// Goes to the head of the log, which others may have moved, and brings the index there.
     ///
     /// # Errors
@@ -298,6 +303,11 @@ impl Capturer {
     pub async fn catch_up(&mut self) -> Result<(), CaptureError> {
         self.appender.catch_up().await?;
         Ok(catch_up(&self.index, self.lines.store()).await?)
+    }
+
+    /// Entries in the log, as far as it was followed.
+    pub fn head(&self) -> u64 {
+        self.appender.walker().next_seq()
     }
 
     /// The greatest slot that was filled or declared a gap.

@@ -18,6 +18,7 @@ use crate::collect::code;
 use crate::config::Config;
 use crate::graph::Reader;
 use crate::index::Index;
+use crate::ledger::Ledger;
 
 /// Arguments of `tenure capture`.
 #[derive(Debug, clap::Args)]
@@ -34,8 +35,11 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     let place = session.place(Purpose::Write).await?;
     // Opening for questions repairs an index that is stale or damaged, and says so.
-    drop(session.archive(None).await?);
+    session.repair_index().await?;
     let Place { config, store } = place;
+    let ledger = Ledger::open(&config.state_path, session.clock.clone());
+    // Commands beside this one leave the log to it, so that none of them makes it lose the race for an entry.
+    let charge = ledger.take_charge()?;
     let mut capturer = open(&config, store.clone(), session.clock.clone()).await?;
     let spinner = Arc::new(Spinner::new(&session.console));
     let watch = Watch::new({
@@ -47,6 +51,10 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let committed = capturer.capture(&request).await;
     spinner.clear();
     let committed = committed?;
+    if let Err(error) = ledger.commit(capturer.appender_mut()).await {
+        session.warn(&format!("the capture is committed, and what was asked meanwhile isn't yet: {error}"));
+    }
+    drop(charge);
     if let Some(head) = capturer.remembered()
         && let Err(failure) = state::remember_head(&config.state_path, &head)
     {
@@ -54,7 +62,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         session.warn(&failure.error.to_string());
     }
     // Nothing of this is part of the capture, which is committed.
-    let head = committed.body.seq + 1;
+    let head = capturer.appender().walker().next_seq();
     mirror::follow(&config, &*store, head, session).await;
     if session.globals.json {
         let file = store.get(&entry_name(committed.body.seq)).await?;

@@ -191,6 +191,9 @@ fn notes_of(body: &Body) -> Vec<String> {
     if matches!(body.kind.as_str(), "expire" | "expired") {
         notes.extend(body.target.map(|segment| format!("segment #{segment}")));
     }
+    if body.kind == "access" {
+        notes.extend(body.count.map(|count| render::count(count, "own-use record", "own-use records")));
+    }
     let Some(rows) = &body.cover else { return notes };
     let incomplete: Vec<&Coverage> =
         rows.iter().filter(|row| matches!(row.st, Status::Partial | Status::Carried | Status::Absent)).collect();

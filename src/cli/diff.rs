@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 
 use super::failure::{Ended, Failure};
 use super::history::labels_of;
-use super::render;
 use super::session::Session;
+use super::{json, render};
 use crate::answer::{objects, request};
 use crate::diff::Change;
-use crate::query::{Archive, Difference, Instant, Scope};
+use crate::query::{Archive, Difference, Effects, Instant, Scope, Turned};
 
 /// Arguments of `tenure diff`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// This object only
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
+    /// Also tell what it comes to: who gained and lost which access, which accounts were switched on or off
+    #[arg(long)]
+    effect: bool,
     /// Answer as the archive knew when this capture was its newest
     #[arg(long, value_name = "#N")]
     known_at: Option<String>,
@@ -36,7 +39,19 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     request::collection(arguments.collection.as_deref())?;
     let (from, to) = (session.moment(Some(&arguments.from))?, session.moment(Some(&arguments.to))?);
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive(
+            "diff",
+            &[
+                ("from", Some(&arguments.from)),
+                ("to", Some(&arguments.to)),
+                ("collection", arguments.collection.as_deref()),
+                ("object", arguments.object.as_deref()),
+                ("effect", arguments.effect.then_some("true")),
+                ("known_at", arguments.known_at.as_deref()),
+            ],
+        )
+        .await?;
     let (from, to) = (archive.at_beginning(&from)?, archive.at(&to, session.now())?);
     let object = match &arguments.object {
         Some(name) => Some(archive.resolve(name, &to).await?.0),
@@ -48,6 +63,13 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     match session.globals.json {
         true => print_json(&archive, &from, &to, &scope, session).await?,
         false => print(&archive, &from, &to, &scope, session).await?,
+    }
+    if arguments.effect {
+        let effects = archive.effects(&from, &to, &scope).await?;
+        match session.globals.json {
+            true => print_effects_json(&archive, &to, &effects, session)?,
+            false => print_effects(&archive, &to, &effects, session)?,
+        }
     }
     session.end_with_basis(&[&bases[0], &bases[1]], false)?;
     if bases.iter().any(|basis| basis.instant.capture.unknown) {
@@ -64,7 +86,7 @@ async fn print_json(
     session: &mut Session<'_>,
 ) -> Result<(), Failure> {
     archive
-        .difference(from, to, scope, async |difference| {
+        .difference(from, to, scope, |difference| {
             session.console.line(objects::difference(&difference))?;
             Ok(ControlFlow::Continue(()))
         })
@@ -83,7 +105,7 @@ async fn print(
     let paint = session.paint();
     let mut found = Vec::new();
     archive
-        .difference(from, to, scope, async |difference| {
+        .difference(from, to, scope, |difference| {
             found.push(difference);
             Ok(ControlFlow::Continue(()))
         })
@@ -102,5 +124,74 @@ async fn print(
     let (added, removed, changed) = (count(Change::Added), count(Change::Removed), count(Change::Changed));
     let gap = if found.is_empty() { "" } else { "\n" };
     session.console.line(format!("{gap}{added} added, {removed} removed, {changed} changed"))?;
+    Ok(())
+}
+
+/// An effect as a line: who, what, how.
+fn print_effects_json(
+    archive: &Archive,
+    to: &Instant,
+    effects: &Effects,
+    session: &mut Session<'_>,
+) -> Result<(), Failure> {
+    for effect in &effects.access {
+        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
+        let path = effect.access.path.iter().map(|step| {
+            let row = json::Object::new().text("kind", step.kind.as_str()).text("from", &step.from);
+            row.optional_text("to", step.to.as_ref().map(|key| key.as_str()))
+                .raw("by", &json::array(step.by.iter().map(|key| json::quoted(key.as_str()))))
+                .number("since", step.held.from)
+                .end()
+        });
+        let row = json::Object::new()
+            .text("effect", effect.turned.as_str())
+            .text("subject", &effect.access.subject)
+            .optional_text("name", archive.label_of_key(&effect.access.subject, to.capture.seq)?.as_deref())
+            .text("power", power.kind)
+            .text("target", power.target)
+            .optional_text("target_name", power.name.as_deref())
+            .optional_text("scope", power.scope.as_deref())
+            .text("form", power.form)
+            .raw("path", &json::array(path));
+        session.console.line(row.text("certainty", effect.access.certainty.as_str()).end())?;
+    }
+    for account in &effects.accounts {
+        let name = archive.label_of_key(&account.key, to.capture.seq)?;
+        let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
+        session.console.line(row.optional_text("name", name.as_deref()).text("power", "account").end())?;
+    }
+    Ok(())
+}
+
+fn print_effects(archive: &Archive, to: &Instant, effects: &Effects, session: &mut Session<'_>) -> Result<(), Failure> {
+    let paint = session.paint();
+    session.console.line(format!("\n{}", paint.bold("effect on access")))?;
+    let named = |key: &crate::canonical::Key| -> Result<String, Failure> {
+        Ok(archive.label_of_key(key, to.capture.seq)?.map_or_else(|| key.to_string(), |name| format!("{name} ({key})")))
+    };
+    for effect in &effects.access {
+        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
+        let target = power.name.unwrap_or(power.target);
+        let scope = power.scope.map_or(String::new(), |scope| format!(" {scope}"));
+        let mut path = Vec::new();
+        for step in &effect.access.path[..effect.access.path.len().saturating_sub(1)] {
+            path.extend(step.to.as_ref().map(&named).transpose()?);
+        }
+        let path = if path.is_empty() { String::new() } else { format!(", through {}", path.join(", ")) };
+        let who = named(&effect.access.subject)?;
+        let line = format!("{who}  {} {target}{scope}, {}{path}", power.kind, power.form);
+        session.console.line(match effect.turned {
+            Turned::Gained => paint.green(format!("+ {line}")),
+            Turned::Lost => paint.red(format!("- {line}")),
+        })?;
+    }
+    for account in &effects.accounts {
+        session.console.line(format!("~ {}  account {}", named(&account.key)?, account.turned))?;
+    }
+    let count = |turned| effects.access.iter().filter(|effect| effect.turned == turned).count();
+    let (gained, lost, accounts) = (count(Turned::Gained), count(Turned::Lost), effects.accounts.len());
+    session
+        .console
+        .line(format!("{gained} gained, {lost} lost, {accounts} accounts; {} looked at", effects.concerned))?;
     Ok(())
 }

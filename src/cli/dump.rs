@@ -26,11 +26,20 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     request::collection(arguments.collection.as_deref())?;
     let moment = session.moment(arguments.at.as_deref())?;
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive(
+            "dump",
+            &[
+                ("at", arguments.at.as_deref()),
+                ("collection", arguments.collection.as_deref()),
+                ("known_at", arguments.known_at.as_deref()),
+            ],
+        )
+        .await?;
     let at = archive.at(&moment, session.now())?;
     let basis = archive.basis(&at, arguments.collection.as_deref()).await?;
     archive
-        .dump(&at, arguments.collection.as_deref(), async |lines: &[u8]| {
+        .dump(&at, arguments.collection.as_deref(), |lines| {
             session.console.out.write_all(lines)?;
             Ok(ControlFlow::Continue(()))
         })

@@ -4,7 +4,6 @@
 
 use crate::answer::failure::VERIFY;
 pub use crate::answer::failure::{Ended, Failure, Kind};
-use crate::archive::appender::AppendError;
 use crate::archive::copy::CopyError;
 use crate::config::ConfigError;
 use crate::hold::ExpireError;
@@ -36,27 +35,6 @@ impl From<ConfigError> for Failure {
             _ => return Failure::new(Kind::Configuration, error),
         };
         Failure::new(Kind::Configuration, error).hint(hint)
-    }
-}
-
-impl From<AppendError> for Failure {
-    fn from(error: AppendError) -> Failure {
-        match error {
-            AppendError::Walk(error) => error.into(),
-            AppendError::Store(error) => error.into(),
-            AppendError::LostRace { .. } => Failure::new(Kind::Failed, error)
-                .hint("run the command again: it goes on from what the other writer committed"),
-            AppendError::ForeignKey { .. } => Failure::new(Kind::Configuration, error)
-                .hint("key_file in [signing] has to be the key that `tenure init` made for this archive"),
-            AppendError::Truncated { .. } => Failure::new(Kind::Integrity, error).hint(
-                "was the archive restored from an older copy, or is it another one? `tenure verify` tells what is left; \
-                 if the loss is explained, remove head.json in the directory of [state]",
-            ),
-            AppendError::Initialised { leaf } => Failure::new(Kind::Failed, AppendError::Initialised { leaf })
-                .hint(format!("it is left as it is; `tenure verify --trust {leaf}` checks it"))
-                .hint("to begin another archive choose another path in [store]"),
-            AppendError::Invalid { .. } => Failure::new(Kind::Failed, error),
-        }
     }
 }
 
@@ -101,6 +79,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::archive::appender::AppendError;
 
     #[test]
     fn the_kind_decides_the_exit_code() {

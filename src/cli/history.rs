@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::answer::objects;
 use crate::canonical::Key;
 use crate::diff::LinkChange;
-use crate::query::{Archive, Moment, QueryError, Revision};
+use crate::query::{Archive, Attributed, Moment, QueryError, Revision};
 
 /// Arguments of `tenure history`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,9 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive("history", &[("name", Some(&arguments.name)), ("known_at", arguments.known_at.as_deref())])
+        .await?;
     let head = archive.at(&Moment::Head, session.now())?;
     let (key, id) = archive.resolve(&arguments.name, &head).await?;
     let revisions = archive.history(&key, id).await?;
@@ -41,6 +43,29 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Ok(Ended::Finding);
     }
     Ok(if basis.is_incomplete() { Ended::Incomplete } else { Ended::Done })
+}
+
+/// Who did it, a line each.
+fn actors(revision: &Revision) -> Vec<String> {
+    let mut lines: Vec<String> = revision
+        .by
+        .iter()
+        .map(|attribution| {
+            let actor = match (&attribution.actor.name, &attribution.actor.key) {
+                (Some(name), Some(key)) => format!("{name} ({key})"),
+                (Some(name), None) => name.clone(),
+                (None, Some(key)) => key.to_string(),
+                (None, None) => "the service".to_owned(),
+            };
+            format!("  by {actor}, {}: {}", render::time(attribution.time), attribution.activity)
+        })
+        .collect();
+    match &revision.attributed {
+        Some(Attributed::Silent) => lines.push("  unattributed: the audit log was read and doesn't tell".to_owned()),
+        Some(Attributed::Unread) => lines.push("  by nobody knows whom: the audit log wasn't read then".to_owned()),
+        _ => {}
+    }
+    lines
 }
 
 async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &mut Session<'_>) -> Result<(), Failure> {
@@ -64,6 +89,9 @@ async fn print(archive: &Archive, key: &Key, revisions: &[Revision], session: &m
         }
         for line in render::links(paint, &revision.links, |key| labels.get(key).cloned()) {
             session.console.line(line)?;
+        }
+        for line in actors(revision) {
+            session.console.line(paint.dim(line))?;
         }
     }
     session.console.line("")?;

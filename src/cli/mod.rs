@@ -12,7 +12,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::answer::json;
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::ledger::Ledger;
 
+mod ask;
+mod audit;
 mod capture;
 mod captures;
 mod console;
@@ -23,6 +27,7 @@ mod doctor;
 mod dump;
 mod expire;
 mod failure;
+mod gate;
 mod history;
 mod index;
 mod init;
@@ -40,6 +45,7 @@ mod verify;
 
 pub use console::{Console, Paint, Progress};
 pub use failure::{Ended, Failure, Kind, exit_code};
+use gate::{Gate, Gated};
 pub use session::Session;
 pub use state::{mirrored_head, remember_head, remember_mirror, remembered_head};
 
@@ -103,6 +109,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Check chain, signatures and every byte; needs nothing but the archive
     Verify(verify::Arguments),
+    /// Ask a named question: who had access to what, by which path, since when
+    Ask(ask::Arguments),
     /// Show an object and its links as of a time
     Show(show::Arguments),
     /// Show every version of an object, and what changed
@@ -113,6 +121,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Show what changed between two times
     Diff(diff::Arguments),
+    /// Show who asked what: the own-use log
+    Audit(audit::Arguments),
     /// End what is past its retention and nothing holds; shows its plan first
     Expire(expire::Arguments),
     /// Copy the archive to another store and prove it equal
@@ -139,11 +149,27 @@ pub fn run(
         Ok(runtime) => runtime,
         Err(error) => return report(Err(error.into()), json, &mut console),
     };
-    let mut session = Session::new(line.globals, variables, clock, console);
-    let result = runtime.block_on(dispatch(line.command, &mut session));
+    let Console { out, err, out_is_terminal, err_is_terminal, colour } = console;
+    let gate = Gate::default();
+    let mut out = Gated { inner: out, gate: gate.clone() };
+    let console = Console { out: &mut out, err, out_is_terminal, err_is_terminal, colour };
+    let mut session = Session::new(line.globals, variables, clock, console, gate);
+    let (result, recorded) = runtime.block_on(settled(line.command, &mut session));
     let flushed = session.console.out.flush();
     let result = result.and_then(|ended| flushed.map(|()| ended).map_err(Failure::from));
-    report(result, json, &mut session.console)
+    let code = report(result, json, &mut session.console);
+    // The answer has left: what brings its record into the chain keeps nobody waiting for it.
+    if let Some((ledger, config)) = recorded {
+        runtime.block_on(session.bring_uses(&ledger, &config));
+    }
+    code
+}
+
+/// Runs a command and sees to it that what it asked is recorded, whatever became of it. Where something was recorded it
+/// also returns where.
+async fn settled(command: Command, session: &mut Session<'_>) -> (Result<Ended, Failure>, Option<(Ledger, Config)>) {
+    let result = dispatch(command, session).await;
+    session.gate.settle(result)
 }
 
 async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, Failure> {
@@ -157,11 +183,13 @@ async fn dispatch(command: Command, session: &mut Session<'_>) -> Result<Ended, 
         Command::Coverage(arguments) => coverage::run(arguments, session).await,
         Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Verify(arguments) => verify::run(arguments, session).await,
+        Command::Ask(arguments) => ask::run(arguments, session).await,
         Command::Show(arguments) => show::run(arguments, session).await,
         Command::History(arguments) => history::run(arguments, session).await,
         Command::Search(arguments) => search::run(arguments, session).await,
         Command::Dump(arguments) => dump::run(arguments, session).await,
         Command::Diff(arguments) => diff::run(arguments, session).await,
+        Command::Audit(arguments) => audit::run(arguments, session).await,
         Command::Expire(arguments) => expire::run(arguments, session).await,
         Command::Migrate(arguments) => migrate::run(arguments, session).await,
         Command::Index(command) => index::run(command, session).await,
@@ -174,8 +202,11 @@ async fn run_within(arguments: &[&str], session: &mut Session<'_>) -> Result<End
     let line = parse(&arguments, &session.console).map_err(|error| Failure::new(Kind::Usage, error))?;
     let globals = std::mem::replace(&mut session.globals, line.globals);
     session.globals.color = globals.color;
-    let result = Box::pin(dispatch(line.command, session)).await;
+    let (result, recorded) = Box::pin(settled(line.command, session)).await;
     session.globals = globals;
+    if let Some((ledger, config)) = recorded {
+        session.bring_uses(&ledger, &config).await;
+    }
     result
 }
 

@@ -45,6 +45,7 @@ pub fn count(number: u64, one: &str, many: &str) -> String {
 /// What a certainty means.
 pub fn certainty(certainty: Certainty) -> &'static str {
     match certainty {
+        Certainty::Corroborated => "corroborated (the audit log tells when it changed)",
         Certainty::Observed => "observed",
         Certainty::ChangedInGap => "changed-in-gap (it changed around that time, and nobody saw on which side of it)",
         Certainty::Unknown => "unknown (nobody looked then, nor since)",

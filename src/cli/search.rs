@@ -28,7 +28,17 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     request::collection(arguments.collection.as_deref())?;
     let moment = session.moment(arguments.at.as_deref())?;
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive(
+            "search",
+            &[
+                ("text", Some(&arguments.text)),
+                ("at", arguments.at.as_deref()),
+                ("collection", arguments.collection.as_deref()),
+                ("known_at", arguments.known_at.as_deref()),
+            ],
+        )
+        .await?;
     let at = match arguments.at {
         Some(_) => Some(archive.at(&moment, session.now())?),
         None => None,

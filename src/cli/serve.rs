@@ -41,6 +41,9 @@ const REFUSALS: u32 = 7;
 /// So long may telling the supervisor take.
 const TELLING: Duration = Duration::from_secs(2);
 
+/// How often counts of denials are written down.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// How often the supervisor is told how things are.
 const WORD_EVERY: Duration = Duration::from_secs(20);
 
@@ -74,6 +77,7 @@ pub async fn run(_: Arguments, session: &mut Session<'_>) -> Result<Ended, Failu
         }
         threads.push(start(config, tenant, session.clock.clone(), stop.clone())?);
     }
+    couriers.spawn(settle(tenants.clone(), session.clock.clone()));
     let mut signals = Signals::new()?;
     let app = crate::web::router(tenants.clone());
     let serving = {
@@ -214,6 +218,24 @@ async fn open(config: &Config, tenant: &Tenant, clock: Arc<dyn Clock>) -> Result
     let index = &config.index_path;
     drop(Archive::open(store.clone(), index, |_| {}, |_, _| tenant.beat()).await?);
     super::capture::open(config, store, clock).await
+}
+
+/// Writes down, once a minute, how many strangers were turned away.
+async fn settle(tenants: Vec<Arc<Tenant>>, clock: Arc<dyn Clock>) {
+    loop {
+        clock.sleep(MINUTE).await;
+        let tenants = tenants.clone();
+        let settling = tokio::task::spawn_blocking(move || {
+            for tenant in &tenants {
+                if let Err(error) = tenant.ledger.settle() {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "denials are counted and not written yet");
+                }
+            }
+        });
+        if let Err(error) = settling.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "denials were not written");
+        }
+    }
 }
 
 /// Delivers one tenant's alarms as they come.

@@ -4,22 +4,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
+use super::capture::signing_key;
 use super::console::{Console, Paint, Progress};
 use super::failure::{Failure, Kind};
+use super::gate::Gate;
 use super::storage::{self, Purpose};
 use super::{Color, Globals, json, render, state};
 use crate::answer::request;
-use crate::archive::appender::AppendError;
+use crate::archive::appender::{AppendError, Appender};
 use crate::archive::entry::{Entry, entry_name};
 use crate::archive::log::leaf_hash;
 use crate::archive::walker::WalkError;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::query::{Archive, Basis, Moment, Notice};
+use crate::index::IndexError;
+use crate::ledger::Ledger;
+use crate::query::{Archive, Basis, Moment, Notice, QueryError};
 use crate::store::{Store, StoreError};
+
+/// How often, and how long each time, another process is waited for that brings the index to the head.
+const WAITS: u32 = 100;
+const WAIT: Duration = Duration::from_millis(50);
 
 /// One run of the command line.
 pub struct Session<'a> {
@@ -31,6 +41,8 @@ pub struct Session<'a> {
     pub clock: Arc<dyn Clock>,
     /// Where to write.
     pub console: Console<'a>,
+    /// What holds answers back until they are recorded.
+    pub(super) gate: Gate,
 }
 
 /// A configured archive.
@@ -48,8 +60,9 @@ impl<'a> Session<'a> {
         variables: Vec<(String, String)>,
         clock: Arc<dyn Clock>,
         console: Console<'a>,
+        gate: Gate,
     ) -> Self {
-        Session { globals, variables, clock, console }
+        Session { globals, variables, clock, console, gate }
     }
 
     /// Colours for answers.
@@ -76,24 +89,74 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Of kind configuration for another tenant's archive, of kind integrity where entries are gone.
     pub async fn place(&mut self, purpose: Purpose) -> Result<Place, Failure> {
-        let config = self.config()?;
+        self.place_of(self.config()?, purpose).await
+    }
+
+    async fn place_of(&self, config: Config, purpose: Purpose) -> Result<Place, Failure> {
         let store = storage::open(&config, &self.clock, purpose)?;
         check_tenant(&*store, &config).await?;
         check_remembered(&*store, &config.state_path).await?;
         Ok(Place { config, store })
     }
 
-    /// The configured archive opened for questions, read up to `known_at` where that is given.
+    /// The configured place to ask something of: from here on nothing is answered before it is recorded that `operation`
+    /// was asked for, with those `parameters` that have a value; what fails is recorded too.
+    ///
+    /// # Errors
+    /// As [`Session::place`].
+    pub async fn asked_place(
+        &mut self,
+        operation: &str,
+        parameters: &[(&str, Option<&str>)],
+    ) -> Result<Place, Failure> {
+        let config = self.config()?;
+        let ledger = Ledger::open(&config.state_path, self.clock.clone());
+        let given = parameters.iter().filter_map(|(name, value)| Some(((*name).to_owned(), Value::from((*value)?))));
+        self.gate.close(ledger, &config, operation, given.collect());
+        self.place_of(config, Purpose::Read).await
+    }
+
+    /// The configured archive opened for questions, read up to the parameter `known_at` where that is given. It is handed
+    /// out together with the record of who asked for it: [`Session::asked_place`].
     ///
     /// # Errors
     /// As [`Session::place`], and what the index says.
-    pub async fn archive(&mut self, known_at: Option<&str>) -> Result<Archive, Failure> {
+    pub async fn archive(&mut self, operation: &str, parameters: &[(&str, Option<&str>)]) -> Result<Archive, Failure> {
+        let known_at = parameters.iter().find(|(name, _)| *name == "known_at").and_then(|(_, value)| *value);
         let known_at = known_at.map(|text| request::known_at("--known-at", text)).transpose()?;
+        let place = self.asked_place(operation, parameters).await?;
+        let mut archive = self.open(place).await?;
+        if let Some(seq) = known_at {
+            archive.know_at(seq)?;
+        }
+        Ok(archive)
+    }
+
+    /// Brings the index to the head of the log, and builds it again where it can't be used. Shows nothing of what it holds.
+    ///
+    /// # Errors
+    /// As [`Session::place`], and what the index says.
+    pub async fn repair_index(&mut self) -> Result<(), Failure> {
         let place = self.place(Purpose::Read).await?;
+        self.open(place).await.map(drop)
+    }
+
+    /// Opens the index. One that another process is bringing to the head is waited for, for a while.
+    async fn open(&mut self, place: Place) -> Result<Archive, Failure> {
+        for _ in 0..WAITS {
+            match self.try_open(&place).await {
+                Err(QueryError::Index(IndexError::Busy { .. })) => self.clock.sleep(WAIT).await,
+                opened => return Ok(opened?),
+            }
+        }
+        Ok(self.try_open(&place).await?)
+    }
+
+    async fn try_open(&mut self, place: &Place) -> Result<Archive, QueryError> {
         let progress = Progress::new(&self.console, "reading the log");
         let mut notices = Vec::new();
         let opened = Archive::open(
-            place.store,
+            place.store.clone(),
             &place.config.index_path,
             |notice| notices.push(notice),
             |done, all| progress.set(done, all),
@@ -103,11 +166,29 @@ impl<'a> Session<'a> {
         for notice in &notices {
             self.tell(notice);
         }
-        let mut archive = opened?;
-        if let Some(seq) = known_at {
-            archive.know_at(seq)?;
+        opened
+    }
+
+    /// Brings what was recorded into the chain, unless a service or a capture is at work here, which does it: those who
+    /// write the log don't get in each other's way. Where it can't be done it stays spooled for who can.
+    pub(super) async fn bring_uses(&self, ledger: &Ledger, config: &Config) {
+        if let Err(failure) = self.try_bring_uses(ledger, config).await {
+            tracing::debug!(why = failure.chain().join(": "), "own-use records stay spooled");
         }
-        Ok(archive)
+    }
+
+    async fn try_bring_uses(&self, ledger: &Ledger, config: &Config) -> Result<(), Failure> {
+        let Some(_charge) = ledger.take_charge()? else { return Ok(()) };
+        let signer = signing_key(&config.key_file)?;
+        let store = storage::open(config, &self.clock, Purpose::Write)?;
+        let remembered = state::remembered_head(&config.state_path)?;
+        let mut appender = Appender::open(store, signer, remembered.as_ref()).await?;
+        let entered = ledger.commit(&mut appender).await;
+        if let Some(head) = appender.remembered() {
+            state::remember_head(&config.state_path, &head)?;
+        }
+        entered?;
+        Ok(())
     }
 
     /// Tells what opening the archive had to do or to leave out.
@@ -140,7 +221,10 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Of kind usage.
     pub fn moment(&self, text: Option<&str>) -> Result<Moment, Failure> {
-        request::moment(text, self.clock.now())
+        Ok(match text {
+            Some(text) => Moment::parse(text, self.clock.now()).map_err(|error| Failure::new(Kind::Usage, error))?,
+            None => Moment::Head,
+        })
     }
 
     /// The present time.
@@ -169,6 +253,25 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// A bound of a period: of a date the side that is meant, of a capture its time.
+///
+/// # Errors
+/// Of kind usage for what is no time, of kind integrity for a capture that tells none.
+pub(super) async fn bound(
+    session: &Session<'_>,
+    store: &dyn Store,
+    text: Option<&str>,
+    side: fn(&Moment) -> Option<Timestamp>,
+) -> Result<Option<Timestamp>, Failure> {
+    let moment = session.moment(text)?;
+    let Moment::Capture(seq) = moment else { return Ok(side(&moment)) };
+    let file = store.get(&entry_name(seq)).await?;
+    let entry = Entry::parse(&file).map_err(|error| {
+        Failure::new(Kind::Integrity, format!("entry {seq} tells no time: {error}")).hint("give a time instead")
+    })?;
+    Ok(Some(entry.body.query_time()))
 }
 
 /// Whether the archive is that of the configured tenant.

@@ -29,7 +29,16 @@ const LABELLED: usize = 200;
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
     let moment = session.moment(arguments.at.as_deref())?;
-    let archive = session.archive(arguments.known_at.as_deref()).await?;
+    let archive = session
+        .archive(
+            "show",
+            &[
+                ("name", Some(&arguments.name)),
+                ("at", arguments.at.as_deref()),
+                ("known_at", arguments.known_at.as_deref()),
+            ],
+        )
+        .await?;
     let at = archive.at(&moment, session.now())?;
     let (key, id) = archive.resolve(&arguments.name, &at).await?;
     let answer = archive.as_of(&key, id, &at).await?;

@@ -5,14 +5,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::console::Progress;
 use super::failure::{Ended, Failure, Kind};
-use super::session::{Session, check_tenant};
+use super::session::{Session, bound, check_tenant};
 use super::storage::{self, Purpose};
 use super::{json, render, state};
-use crate::archive::entry::{Entry, entry_name};
 use crate::archive::note::{SignedCheckpoint, Verifier};
 use crate::archive::verify::{Finding, Options, Report, Severity, verify};
 use crate::hash::Hash;
@@ -85,21 +82,6 @@ fn read_checkpoint(path: &PathBuf) -> Result<SignedCheckpoint, Failure> {
         Failure::new(Kind::Usage, format!("{} is no checkpoint: {error}", path.display()))
             .hint("a checkpoint is a copy of a file below log/k in the archive")
     })
-}
-
-async fn bound(
-    session: &Session<'_>,
-    store: &dyn Store,
-    text: Option<&str>,
-    side: fn(&Moment) -> Option<Timestamp>,
-) -> Result<Option<Timestamp>, Failure> {
-    let moment = session.moment(text)?;
-    let Moment::Capture(seq) = moment else { return Ok(side(&moment)) };
-    let file = store.get(&entry_name(seq)).await?;
-    let entry = Entry::parse(&file).map_err(|error| {
-        Failure::new(Kind::Integrity, format!("entry {seq} tells no time: {error}")).hint("give a time instead")
-    })?;
-    Ok(Some(entry.body.query_time()))
 }
 
 fn to_json(report: &Report) -> String {

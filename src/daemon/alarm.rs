@@ -217,8 +217,9 @@ impl Book {
         let (word, severity) = (kind.as_str(), kind.severity().as_str());
         tracing::warn!(target: "tenure::alarm", event, kind = word, severity, subject, seq, "{text}");
         if self.has_receiver {
-            let seq_text = seq.map_or(String::new(), |seq| seq.to_string());
-            let id = name(&[&self.tenant, event, word, subject, &seq_text, &at.to_string()]);
+            // What an entry says several services tell, and a receiver knows by the id that it is the same.
+            let when = seq.map_or_else(|| at.to_string(), |seq| seq.to_string());
+            let id = name(&[&self.tenant, event, word, subject, &when]);
             let subject = subject.to_owned();
             self.waiting.push_back(Notice { id, event, kind, subject, at, seq, text });
             if self.waiting.len() > MOST_WAITING {

@@ -1,5 +1,5 @@
 //! What a service remembers between runs beside its alarms: why slots were missed, when everything was read whole, which
-//! rows were seen. Losing it costs a whole read and the reasons of gaps.
+//! rows were seen, how far the log was watched. Losing it costs a whole read and the reasons of gaps.
 //!
 //! Must never know: tenant content.
 
@@ -35,6 +35,8 @@ pub(super) struct Memory {
     pub reconciled: Option<Timestamp>,
     /// Rows of coverage by name.
     pub rows: BTreeMap<String, Row>,
+    /// The last entry that was looked at for what to tell; `None` before the first.
+    pub watched: Option<u64>,
 }
 
 impl Memory {
@@ -50,6 +52,7 @@ impl Memory {
             reasons: reasons.collect(),
             reconciled: value["reconciled"].as_str().and_then(|at| at.parse().ok()),
             rows: rows.collect(),
+            watched: value["watched"].as_u64(),
         }
     }
 
@@ -74,7 +77,12 @@ impl Memory {
             self.reasons.iter().map(|(slot, code)| (slot.to_string(), code)).collect();
         let rows: BTreeMap<&String, Value> =
             self.rows.iter().map(|(name, row)| (name, json!([row.was_read, row.unread]))).collect();
-        let reconciled = self.reconciled.map(|at| at.to_string());
-        file::write(&self.directory, FILE, &json!({ "reasons": reasons, "reconciled": reconciled, "rows": rows }));
+        let kept = json!({
+            "reasons": reasons,
+            "reconciled": self.reconciled.map(|at| at.to_string()),
+            "rows": rows,
+            "watched": self.watched,
+        });
+        file::write(&self.directory, FILE, &kept);
     }
 }

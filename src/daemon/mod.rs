@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
+use crate::ledger::Ledger;
 
 mod alarm;
 mod due;
@@ -48,6 +49,8 @@ pub struct Tenant {
     book: Mutex<Book>,
     /// Wakes who delivers notices.
     pub noticed: tokio::sync::Notify,
+    /// Who asked what of this tenant's archive.
+    pub ledger: Ledger,
 }
 
 impl Tenant {
@@ -58,6 +61,7 @@ impl Tenant {
             directory: directory.to_owned(),
             health: Mutex::new(Health::new(name, clock.now())),
             book: Mutex::new(Book::open(directory, name, has_receiver)),
+            ledger: Ledger::open(directory, clock.clone()),
             clock,
             noticed: tokio::sync::Notify::new(),
         }

@@ -17,9 +17,10 @@ use super::health::{Doing, IDLE_PATIENCE, Last};
 use super::memory::Memory;
 use super::schedule::Schedule;
 use super::{Kind, Tenant, chain, sources, watch};
-use crate::archive::entry::{Body, MAX_SKEW_MS};
+use crate::archive::entry::{Body, Entry, MAX_SKEW_MS, entry_name};
 use crate::capture::{self, CaptureError, Capturer, Committed, Request, Stop, Watch};
 use crate::clock::Clock;
+use crate::ledger::{Charge, Entered};
 use crate::query::power::{self, PowerChange};
 use crate::store::StoreError;
 
@@ -59,6 +60,9 @@ const ASKING: SignedDuration = SignedDuration::from_mins(1);
 /// A service that waits looks at the clock at least so often: machines sleep, and clocks are set.
 const LOOK: SignedDuration = SignedDuration::from_mins(1);
 
+/// So long may bringing the last own-use records into the chain keep a service from stopping.
+const PARTING: Duration = Duration::from_secs(10);
+
 /// Captures whose time is remembered, for telling why a slot was missed.
 const BUSY: usize = 50;
 
@@ -80,6 +84,10 @@ pub struct Service {
     retry: Option<Timestamp>,
     /// When captures ran, by the corrected clock.
     busy: Vec<(Timestamp, Timestamp)>,
+    /// That commands on this machine leave the log to this service.
+    charge: Option<Charge>,
+    /// The slot with which what was asked was brought into the chain last.
+    brought: Option<Option<Timestamp>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -116,6 +124,8 @@ impl Service {
             failures: 0,
             retry: None,
             busy: Vec::new(),
+            charge: None,
+            brought: None,
         }
     }
 
@@ -131,8 +141,37 @@ impl Service {
                 () = self.stop.requested() => {}
             }
         }
+        self.bring_last_uses().await;
         self.capturer = None;
+        self.charge = None;
         self.set_doing(Doing::Stopped);
+    }
+
+    /// Brings what was asked of the archive into its chain. What can't be brought there stays spooled, which is no reason
+    /// not to capture.
+    async fn bring_uses(&mut self) {
+        let Some(capturer) = &mut self.capturer else { return };
+        match self.tenant.ledger.commit(capturer.appender_mut()).await {
+            Ok(Entered { seq: Some(seq), records }) => tracing::info!(seq, records, "own-use records committed"),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "own-use records stay spooled");
+            }
+        }
+    }
+
+    /// What was asked since the last slot, and what is still counted. An archive that doesn't answer is waited for a moment:
+    /// what isn't in the chain then is spooled, and the next run brings it there.
+    async fn bring_last_uses(&mut self) {
+        if let Err(error) = self.tenant.ledger.close() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "denials that were counted are not recorded");
+        }
+        let clock = self.clock.clone();
+        tokio::select! {
+            biased;
+            () = self.bring_uses() => {}
+            () = clock.sleep(PARTING) => tracing::warn!("own-use records stay spooled: the archive doesn't answer"),
+        }
     }
 
     /// Looks what is due and does it. Returns when to look again, by the service's clock.
@@ -172,6 +211,19 @@ impl Service {
     }
 
     async fn act(&mut self) -> Result<(), Failed> {
+        let acted = self.act_on_slots().await;
+        self.watch_the_log().await;
+        acted
+    }
+
+    async fn act_on_slots(&mut self) -> Result<(), Failed> {
+        if self.charge.is_none() {
+            // Somebody else may just have it; without it a command may commit beside us, which costs one of us a race.
+            self.charge = self.tenant.ledger.take_charge().unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "commands can't be told of this service");
+                None
+            });
+        }
         if self.capturer.is_none() {
             // What opening builds anew it can build again.
             let stop = self.stop.clone();
@@ -182,6 +234,7 @@ impl Service {
             let capturer = capturer.map_err(|OpenFailure { code, text }| Failed { code, text, is_closed: true })?;
             let last = last_of(&capturer).await;
             self.tenant.update(|health| health.last = last.or(health.last.take()));
+            self.memory.watched = self.memory.watched.or(capturer.head().checked_sub(1));
             self.capturer = Some(capturer);
             self.set_doing(Doing::Waiting);
         }
@@ -194,6 +247,12 @@ impl Service {
         }
         // Others may have done it meanwhile, and time may not be what it seems.
         self.capturer().catch_up().await.map_err(failed)?;
+        // With each slot, and not with each try at one.
+        let latest = self.settings.schedule.latest(self.now());
+        if self.brought != Some(latest) {
+            self.brought = Some(latest);
+            self.bring_uses().await;
+        }
         if self.due()?.is_none() {
             let last = last_of(self.capturer()).await;
             self.tenant.update(|health| {
@@ -272,14 +331,8 @@ impl Service {
         let gaps = due::gaps(&self.settings.schedule, missed, &self.memory.reasons, otherwise);
         for gap in gaps {
             match self.capturer().declare_gap(gap.first, gap.last, &gap.code).await {
-                Ok(body) => {
-                    let slots = format!("{} to {}", gap.first, gap.last);
-                    let now = self.now();
+                Ok(_) => {
                     self.tenant.update(|health| health.totals.gaps += 1);
-                    self.tenant.alarm(|book| {
-                        let text = format!("a gap was recorded ({})", gap.code);
-                        book.happened(Kind::CaptureMissed, &slots, Some(body.seq), now, text);
-                    });
                     self.memory.settle(gap.last);
                 }
                 // Another service was first: what it says of the slot counts.
@@ -336,7 +389,6 @@ impl Service {
     /// What follows from a capture that is in the log. Nothing here can take it back.
     async fn committed(&mut self, committed: &Committed, reconcile: bool, slot: Option<Timestamp>) {
         let body = &committed.body;
-        let now = self.now();
         tracing::info!(
             seq = body.seq,
             slot = slot.map(|slot| slot.to_string()),
@@ -358,15 +410,43 @@ impl Service {
             health.totals.bytes += bytes_of(body);
             health.last = Some(last);
         });
-        let memory = &mut self.memory;
-        self.tenant.alarm(|book| watch::look(body, memory, book, now));
         self.memory.keep();
-        self.look_for_power(body, now).await;
         let directory = self.tenant.directory.clone();
         if let Some(head) = self.capturer().remembered()
             && let Err(error) = capture::remember_head(&directory, &head)
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "only the next look at a cut-off log knows less");
+        }
+    }
+
+    /// Looks at what is new in the log, by whomever, for what somebody should hear. What a process didn't get to after its
+    /// commit the next one does. A service that is new to an archive begins with what comes.
+    async fn watch_the_log(&mut self) {
+        let Some(capturer) = &self.capturer else { return };
+        let store = capturer.lines().store().clone();
+        let first = self.memory.watched.map_or(0, |watched| watched + 1);
+        for seq in first..capturer.head() {
+            // What is no entry, verification finds.
+            let body = match store.get(&entry_name(seq)).await {
+                Ok(file) => Entry::parse(&file).ok().map(|entry| entry.body),
+                Err(StoreError::NotFound { .. }) => None,
+                Err(error) => {
+                    tracing::warn!(seq, error = &error as &dyn std::error::Error, "the log is looked at again later");
+                    return;
+                }
+            };
+            let now = self.now();
+            match body {
+                Some(body) if body.is_capture() => {
+                    let memory = &mut self.memory;
+                    self.tenant.alarm(|book| watch::look(&body, memory, book, now));
+                    self.look_for_power(&body, now).await;
+                }
+                Some(body) if body.kind == "gap" => self.tenant.alarm(|book| watch::look_at_gap(&body, book, now)),
+                _ => {}
+            }
+            self.memory.watched = Some(seq);
+            self.memory.keep();
         }
     }
 
@@ -464,8 +544,8 @@ fn later_by(at: Timestamp, duration: SignedDuration) -> Timestamp {
 /// The last capture in the log, as far as it can be read.
 async fn last_of(capturer: &Capturer) -> Option<Last> {
     let seq = capturer.index().view().ok()?.last_capture().ok()??.seq;
-    let file = capturer.lines().store().get(&crate::archive::entry::entry_name(seq)).await.ok()?;
-    Some(Last::of(&crate::archive::entry::Entry::parse(&file).ok()?.body))
+    let file = capturer.lines().store().get(&entry_name(seq)).await.ok()?;
+    Some(Last::of(&Entry::parse(&file).ok()?.body))
 }
 
 fn bytes_of(body: &Body) -> u64 {

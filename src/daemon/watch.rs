@@ -1,4 +1,4 @@
-//! What a capture gives reason to tell somebody.
+//! What an entry of the log gives reason to tell somebody.
 //!
 //! Must never know: who is told.
 
@@ -14,7 +14,14 @@ use crate::collect::code;
 /// A row that isn't read for once is told of when that happens again: much of it passes by itself.
 const PATIENCE: u64 = 2;
 
-/// Looks at a capture that was just committed.
+/// Looks at a gap that was declared.
+pub(super) fn look_at_gap(body: &Body, book: &mut Book, now: Timestamp) {
+    let slots: Vec<&str> = body.slots.iter().flatten().map(String::as_str).collect();
+    let text = format!("a gap was recorded ({})", body.code.as_deref().unwrap_or("failed"));
+    book.happened(Kind::CaptureMissed, &slots.join(" to "), Some(body.seq), now, text);
+}
+
+/// Looks at a capture.
 pub(super) fn look(body: &Body, memory: &mut Memory, book: &mut Book, now: Timestamp) {
     let (mut shrunk, mut gated, mut skewed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut rows = BTreeMap::new();

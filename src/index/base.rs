@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::IndexError;
 use super::build::damaged;
-use super::rows::{Tables, kind_of, names_in};
+use super::rows::{Tables, VersionPlace, Words, kind_of};
 use super::tables::*;
 use crate::archive::entry::{Body, PackRef};
 use crate::archive::line::{Content, InvalidLine, Line, Statement, Targets};
@@ -157,15 +157,24 @@ pub(super) async fn load_base(
     read_base(store, packs, |object, _| {
         let id = ids.get(&object.key).ok_or_else(|| damaged("a base that changed while it was read"))?;
         let mut content_hash = Hash::ZERO;
+        let mut rows: Vec<(u32, u32, Vec<u8>)> = Vec::new();
         if let Some((content, place, part)) = &object.content {
             content_hash = content.hash();
             let pack = numbers[*part as usize];
             let row = VersionRow { kind: kind_of(content), pack, place: *place, content: content_hash, q: None };
             tables.versions.insert((id, seq), row.to_bytes().as_slice())?;
-            names_in(content).iter().for_each(|name| names.push(name, id));
+            let words = Words::of(&object.key, content);
+            words.names.iter().for_each(|name| names.push(name, id));
+            if let Some(label) = &words.label {
+                tables.labels.insert((id, seq), label.as_str())?;
+            }
+            if object.key.facet_name().is_none() {
+                for (property, value) in &words.values {
+                    rows.push((tables.relation(property)?, tables.value_id(value)?, Vec::new()));
+                }
+            }
         }
         let mut relations: BTreeMap<String, Vec<Leaf>> = BTreeMap::new();
-        let mut rows: Vec<(u32, u32, Vec<u8>)> = Vec::new();
         for (relation, targets) in object.links {
             let number = tables.relation(&relation)?;
             let hashed = relations.entry(relation).or_default();
@@ -184,9 +193,10 @@ pub(super) async fn load_base(
         }
         rows.sort_unstable();
         for (relation, target, properties) in rows {
-            let value = LinkValue { until: STILL, q_from: None, q_until: None, properties };
-            tables.links.insert((id, relation, target, seq), value.to_bytes().as_slice())?;
-            backlinks.push((target, relation, id));
+            let detailed = if properties.is_empty() { 0 } else { DETAILED };
+            let value = LinkValue::open(seq, None, properties);
+            tables.links.insert((id, relation, target), value.to_bytes().as_slice())?;
+            backlinks.push((target, relation | detailed, id));
         }
         let roots: Vec<(String, Hash)> =
             relations.into_iter().map(|(relation, leaves)| (relation, trie::root(leaves))).collect();
@@ -197,9 +207,10 @@ pub(super) async fn load_base(
     .await?;
     // What isn't needed any more goes before what comes next is sorted.
     drop(ids);
-    backlinks.sort_unstable();
+    backlinks.sort_unstable_by_key(|(target, relation, source)| (*target, relation & !DETAILED, *source));
     for (target, relation, source) in backlinks {
-        tables.backlinks.insert((target, relation, source, seq), ())?;
+        let detailed = relation & DETAILED;
+        tables.backlinks.insert((target, relation & !DETAILED, source), (seq | detailed, STILL))?;
     }
     names.sorted(|name, id| {
         tables.names.insert((name, id), ())?;
@@ -223,6 +234,8 @@ pub(super) async fn resync(
     packs: &[PackRef],
 ) -> Result<(), IndexError> {
     let seq = body.seq as u32;
+    // Nobody knows what was there since.
+    let q = tables.last_known_before(body.seq)?;
     let numbers: Vec<u32> = packs.iter().map(|pack| tables.pack(pack)).collect::<Result<_, _>>()?;
     let mut seen = BTreeSet::new();
     read_base(store, packs, |object, _| {
@@ -232,22 +245,26 @@ pub(super) async fn resync(
         let held = tables.current(id)?.map_or(Hash::ZERO, |row| row.content);
         match &object.content {
             Some((content, place, part)) if content.hash() != held => {
-                tables.put(id, content, numbers[*part as usize], *place, seq, None)?;
+                let at = VersionPlace { pack: numbers[*part as usize], place: *place, seq, q };
+                tables.put(&object.key, id, content, at)?;
             }
-            None if !held.is_zero() => remove_content(tables, id, seq)?,
+            None if !held.is_zero() => {
+                remove_content(tables, id, seq, q)?;
+                tables.set_values(id, &[], seq, q)?;
+            }
             _ => {}
         }
         let mut wanted = BTreeSet::new();
         for (relation, targets) in &object.links {
-            tables.add_links(id, relation, targets, seq, None)?;
+            tables.add_links(id, relation, targets, seq, q)?;
             let relation = tables.relation(relation)?;
             for target in targets.keys() {
                 wanted.insert((relation, tables.key(target)?));
             }
         }
-        for (relation, target, from, value) in tables.open_links(id)? {
-            if !wanted.contains(&(relation, target)) {
-                tables.close((id, relation, target, from), value, seq, None)?;
+        for (relation, target, value) in tables.open_rows(id)? {
+            if target & VALUE == 0 && !wanted.contains(&(relation, target)) {
+                tables.close((id, relation, target), value, seq, q)?;
             }
         }
         Ok(())
@@ -257,22 +274,22 @@ pub(super) async fn resync(
         if seen.contains(&id) {
             continue;
         }
-        let open = tables.open_links(id)?;
+        let open = tables.open_rows(id)?;
         let held = tables.current(id)?.is_some_and(|row| row.kind != REMOVED);
         if held || !open.is_empty() {
             tables.touched.insert(id);
-            remove_content(tables, id, seq)?;
-            for (relation, target, from, value) in open {
-                tables.close((id, relation, target, from), value, seq, None)?;
+            remove_content(tables, id, seq, q)?;
+            for (relation, target, value) in open {
+                tables.close((id, relation, target), value, seq, q)?;
             }
         }
     }
     Ok(())
 }
 
-fn remove_content(tables: &mut Tables<'_>, id: u32, seq: u32) -> Result<(), IndexError> {
+fn remove_content(tables: &mut Tables<'_>, id: u32, seq: u32, q: Option<u32>) -> Result<(), IndexError> {
     let place = Place { frame: 0, offset: 0, len: 0 };
-    let row = VersionRow { kind: REMOVED, pack: STILL, place, content: Hash::ZERO, q: None };
+    let row = VersionRow { kind: REMOVED, pack: STILL, place, content: Hash::ZERO, q };
     tables.versions.insert((id, seq), row.to_bytes().as_slice())?;
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Index {
     }
 
     fn has_layout(&self) -> Result<bool, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         match txn.open_table(META) {
             Ok(meta) => Ok(meta.get("layout")?.is_some_and(|layout| layout.value() == LAYOUT.to_be_bytes())),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
@@ -148,13 +148,13 @@ impl Index {
     }
 
     fn position(&self) -> Result<Option<RememberedHead>, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         let meta = txn.open_table(META)?;
         read_position(meta.get("position")?)
     }
 
     fn is_unknown(&self) -> Result<bool, IndexError> {
-        let txn = redb::ReadableDatabase::begin_read(&*self.database)?;
+        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         let meta = txn.open_table(META)?;
         Ok(meta.get("unknown")?.is_some_and(|bytes| bytes.value() == [1]))
     }
@@ -309,7 +309,7 @@ pub(super) fn damaged(what: &str) -> IndexError {
     IndexError::Damaged { source: Box::new(redb::Error::Corrupted(format!("the index has {what}"))) }
 }
 
-async fn is_same_log(store: &dyn Store, saved: &RememberedHead) -> Result<bool, StoreError> {
+pub(super) async fn is_same_log(store: &dyn Store, saved: &RememberedHead) -> Result<bool, StoreError> {
     match store.get(&entry_name(saved.size.saturating_sub(1))).await {
         Ok(file) => Ok(leaf_hash(&file).to_string() == saved.leaf),
         Err(StoreError::NotFound { .. }) => Ok(false),

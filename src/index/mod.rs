@@ -7,7 +7,6 @@
 //! state root it arrives at with the signed one. An index that disagrees is thrown away and built again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use redb::{ReadableDatabase, TableError};
 
@@ -16,15 +15,24 @@ use crate::archive::walker::WalkError;
 use crate::canonical::InvalidKey;
 use crate::store::StoreError;
 
+mod acts;
 mod base;
 mod build;
+mod cover;
 mod ends;
+mod intervals;
+mod links;
+mod reading;
 mod rows;
 mod tables;
 mod view;
 
+pub use acts::{Act, Part};
 pub use build::CaughtUp;
-pub use view::{CaptureRow, LinkRow, NameMatch, PackFile, Version, VersionKind, View};
+pub use cover::Sight;
+pub use links::LinkRow;
+pub use reading::Reader;
+pub use view::{CaptureRow, NameMatch, PackFile, Version, VersionKind, View};
 
 /// What keeps the index from being used.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +43,9 @@ pub enum IndexError {
         /// What the database said.
         source: Box<redb::Error>,
     },
-    /// Another process has the database open for writing.
-    #[error("another process is using the index at {path}")]
+    /// Another process has the database open for writing, and this one would have to write: what is indexed doesn't
+    /// reach the head of the log.
+    #[error("another process is writing the index at {path}, which doesn't reach the head of the log yet")]
     Busy {
         /// The file.
         path: PathBuf,
@@ -93,20 +102,19 @@ macro_rules! from_redb {
 }
 from_redb!(TableError, redb::TransactionError, redb::StorageError, redb::CommitError);
 
-/// The index of one archive. Clones share one open database, whose file no other process can open for writing: within a
-/// process who captures and who asks have clones of the same.
-#[derive(Debug, Clone)]
+/// The index of one archive.
+#[derive(Debug)]
 pub struct Index {
-    database: Arc<redb::Database>,
+    database: redb::Database,
     path: PathBuf,
 }
 
 impl Index {
-    /// Opens the index in `directory`, or begins an empty one there.
+    /// Opens the index in `directory` for writing, or begins an empty one there.
     ///
     /// # Errors
-    /// [`IndexError::Busy`] where another process writes it, [`IndexError::Damaged`] where the file is no index of this
-    /// layout: then [`Index::destroy`] and open again.
+    /// [`IndexError::Busy`] where another process writes it: [`Reader::open`] reads it all the same.
+    /// [`IndexError::Damaged`] where the file is no index of this layout: then [`Index::destroy`] and open again.
     pub fn open(directory: &Path) -> Result<Index, IndexError> {
         let wrap = |path: &Path| {
             let path = path.to_owned();
@@ -114,20 +122,14 @@ impl Index {
         };
         std::fs::create_dir_all(directory).map_err(wrap(directory))?;
         let path = directory.join(FILE);
-        let database = match redb::Builder::new().set_cache_size(CACHE_BYTES).create(&path) {
+        let mut builder = redb::Builder::new();
+        // Others may read beside whoever writes, each a commit that is whole.
+        builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+        let database = match builder.create(&path) {
             Ok(database) => database,
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(IndexError::Busy { path }),
-            Err(redb::DatabaseError::Storage(redb::StorageError::Io(source))) => {
-                return Err(match source.kind() {
-                    std::io::ErrorKind::InvalidData => {
-                        IndexError::Damaged { source: Box::new(redb::Error::Io(source)) }
-                    }
-                    _ => IndexError::Directory { path, source },
-                });
-            }
-            Err(error) => return Err(IndexError::Damaged { source: Box::new(error.into()) }),
+            Err(error) => return Err(of_opening(error, path)),
         };
-        let index = Index { database: Arc::new(database), path };
+        let index = Index { database, path };
         index.check_layout()?;
         Ok(index)
     }
@@ -156,6 +158,20 @@ impl Index {
     /// [`IndexError::Damaged`].
     pub fn view(&self) -> Result<View, IndexError> {
         View::open(self.database.begin_read()?)
+    }
+}
+
+/// What keeps a database file from being opened.
+fn of_opening(error: redb::DatabaseError, path: PathBuf) -> IndexError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
+            IndexError::Busy { path }
+        }
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => match source.kind() {
+            std::io::ErrorKind::InvalidData => IndexError::Damaged { source: Box::new(redb::Error::Io(source)) },
+            _ => IndexError::Directory { path, source },
+        },
+        error => IndexError::Damaged { source: Box::new(error.into()) },
     }
 }
 

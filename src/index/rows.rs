@@ -4,17 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::IndexError;
 use super::build::damaged;
+use super::cover::Subjects;
 use super::tables::*;
 use crate::archive::entry::{Body, PackRef};
-use crate::archive::line::{Content, Line, Statement, Targets};
+use crate::archive::line::{Content, Line, Statement};
 use crate::archive::reader::Place;
 use crate::archive::trie::{self, BUCKET_BITS, Crown, Leaf, Node, bucket_of};
 use crate::canonical::Key;
 use crate::hash::Hash;
+use crate::model;
 
 /// All tables of a transaction, and what is looked up again and again.
 pub(super) struct Tables<'txn> {
@@ -26,14 +28,24 @@ pub(super) struct Tables<'txn> {
     pub ids: Table<'txn, u32, &'static str>,
     pub relations: Table<'txn, &'static str, u32>,
     pub versions: Table<'txn, (u32, u32), &'static [u8]>,
-    pub links: Table<'txn, (u32, u32, u32, u32), &'static [u8]>,
-    pub backlinks: Table<'txn, (u32, u32, u32, u32), ()>,
+    pub links: Table<'txn, (u32, u32, u32), &'static [u8]>,
+    pub backlinks: Table<'txn, (u32, u32, u32), (u32, u32)>,
+    pub ended: Table<'txn, EndedKey, &'static [u8]>,
+    pub ended_back: Table<'txn, EndedKey, (u32, u32, u32)>,
+    pub values: Table<'txn, &'static str, u32>,
+    pub labels: Table<'txn, (u32, u32), &'static str>,
+    pub subjects: Table<'txn, &'static str, u32>,
+    pub cover: Table<'txn, (u32, u32), (u8, u32, &'static str)>,
+    pub acts: Table<'txn, (u32, u8, i64, &'static str), ()>,
     pub names: Table<'txn, (&'static str, u32), ()>,
     pub events: Table<'txn, &'static str, (u32, u32, u32, u32, u32)>,
     pub leaves: Table<'txn, &'static [u8; 32], &'static [u8; 32]>,
     pub next_key: u32,
+    pub next_value: u32,
     pub known_packs: HashMap<String, u32>,
     pub known_relations: BTreeMap<String, u32>,
+    /// What was last said of each subject of coverage, once it was asked.
+    pub known_subjects: Option<Subjects>,
     pub touched: BTreeSet<u32>,
 }
 
@@ -41,6 +53,8 @@ impl<'txn> Tables<'txn> {
     pub fn open(txn: &'txn WriteTransaction) -> Result<Self, IndexError> {
         let ids = txn.open_table(IDS)?;
         let next_key = ids.last()?.map_or(0, |(id, _)| id.value() + 1);
+        let values = txn.open_table(VALUES)?;
+        let next_value = VALUE + values.len()? as u32;
         let relations = txn.open_table(RELATIONS)?;
         let known_relations = relations
             .iter()?
@@ -57,10 +71,19 @@ impl<'txn> Tables<'txn> {
             versions: txn.open_table(VERSIONS)?,
             links: txn.open_table(LINKS)?,
             backlinks: txn.open_table(BACKLINKS)?,
+            ended: txn.open_table(ENDED)?,
+            ended_back: txn.open_table(ENDED_BACK)?,
+            values,
+            labels: txn.open_table(LABELS)?,
+            subjects: txn.open_table(SUBJECTS)?,
+            cover: txn.open_table(COVER)?,
+            acts: txn.open_table(ACTS)?,
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
             next_key,
+            next_value,
+            known_subjects: None,
             known_packs: HashMap::new(),
             known_relations,
             touched: BTreeSet::new(),
@@ -74,7 +97,19 @@ impl<'txn> Tables<'txn> {
         row.push(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
         self.captures.insert(body.seq, row.as_slice())?;
         self.times.insert((time, body.seq), ())?;
-        Ok(())
+        self.add_cover(body)
+    }
+
+    /// The last capture before `seq` whose state is known.
+    pub fn last_known_before(&self, seq: u64) -> Result<Option<u32>, IndexError> {
+        for row in self.captures.range(..seq)?.rev() {
+            let (seq, row) = row?;
+            let flags = *row.value().last().ok_or_else(|| damaged("a damaged capture"))?;
+            if flags & UNKNOWN == 0 {
+                return Ok(Some(seq.value() as u32));
+            }
+        }
+        Ok(None)
     }
 
     /// Marks the captures of a segment as expired, if nothing is known of any of them; returns their numbers then.
@@ -131,10 +166,11 @@ impl<'txn> Tables<'txn> {
     }
 
     pub fn apply(&mut self, line: &Line, place: Place, pack: u32, seq: u32) -> Result<(), IndexError> {
-        if matches!(line.statement, Statement::Event(_)) {
+        if let Statement::Event(content) = &line.statement {
             // Recorded once in a segment, and where it is recorded again the first time stands.
             if self.events.get(line.key.as_str())?.is_none() {
                 self.events.insert(line.key.as_str(), (seq, pack, place.frame, place.offset, place.len))?;
+                self.add_acts(&line.key, content)?;
             }
             return Ok(());
         }
@@ -142,13 +178,12 @@ impl<'txn> Tables<'txn> {
         self.touched.insert(id);
         let q = line.q.map(|q| q as u32);
         match &line.statement {
-            Statement::Put(content) => self.put(id, content, pack, place, seq, q),
+            Statement::Put(content) => self.put(&line.key, id, content, VersionPlace { pack, place, seq, q }),
             Statement::Remove => {
                 let row = VersionRow { kind: REMOVED, pack, place, content: Hash::ZERO, q };
                 self.versions.insert((id, seq), row.to_bytes().as_slice())?;
-                let open = self.open_links(id)?;
-                for (relation, target, from, value) in open {
-                    self.close((id, relation, target, from), value, seq, q)?;
+                for (relation, target, value) in self.open_rows(id)? {
+                    self.close((id, relation, target), value, seq, q)?;
                 }
                 Ok(())
             }
@@ -156,9 +191,9 @@ impl<'txn> Tables<'txn> {
             Statement::Drop(relation, targets) => {
                 let relation = self.relation(relation)?;
                 for target in targets {
-                    let target = self.key(target)?;
-                    if let Some((from, value)) = self.open_link(id, relation, target)? {
-                        self.close((id, relation, target, from), value, seq, q)?;
+                    let link = (id, relation, self.key(target)?);
+                    if let Some(value) = self.open_link(link)? {
+                        self.close(link, value, seq, q)?;
                     }
                 }
                 Ok(())
@@ -167,86 +202,25 @@ impl<'txn> Tables<'txn> {
         }
     }
 
-    pub fn put(
-        &mut self,
-        id: u32,
-        content: &Content,
-        pack: u32,
-        place: Place,
-        seq: u32,
-        q: Option<u32>,
-    ) -> Result<(), IndexError> {
+    /// Takes new content of a key in.
+    pub fn put(&mut self, key: &Key, id: u32, content: &Content, at: VersionPlace) -> Result<(), IndexError> {
+        let VersionPlace { pack, place, seq, q } = at;
         let row = VersionRow { kind: kind_of(content), pack, place, content: content.hash(), q };
         self.versions.insert((id, seq), row.to_bytes().as_slice())?;
-        for name in names_in(content) {
+        let words = Words::of(key, content);
+        for name in &words.names {
             self.names.insert((name.as_str(), id), ())?;
         }
-        Ok(())
-    }
-
-    pub fn add_links(
-        &mut self,
-        id: u32,
-        relation: &str,
-        targets: &Targets,
-        seq: u32,
-        q: Option<u32>,
-    ) -> Result<(), IndexError> {
-        let relation = self.relation(relation)?;
-        for (target, properties) in targets {
-            let target = self.key(target)?;
-            let properties = properties.clone().unwrap_or_default();
-            if let Some((from, value)) = self.open_link(id, relation, target)? {
-                if value.properties == properties {
-                    continue;
-                }
-                self.close((id, relation, target, from), value, seq, q)?;
-            }
-            let value = LinkValue { until: STILL, q_from: q, q_until: None, properties };
-            self.links.insert((id, relation, target, seq), value.to_bytes().as_slice())?;
-            self.backlinks.insert((target, relation, id, seq), ())?;
-        }
-        Ok(())
-    }
-
-    pub fn open_link(&self, id: u32, relation: u32, target: u32) -> Result<Option<(u32, LinkValue)>, IndexError> {
-        let mut range = self.links.range((id, relation, target, 0)..=(id, relation, target, u32::MAX))?;
-        let Some(row) = range.next_back() else { return Ok(None) };
-        let (key, value) = row?;
-        let value = LinkValue::from_bytes(value.value()).ok_or_else(|| damaged("a damaged link"))?;
-        Ok((value.until == STILL).then_some((key.value().3, value)))
-    }
-
-    pub fn open_links(&self, id: u32) -> Result<Vec<(u32, u32, u32, LinkValue)>, IndexError> {
-        let mut open = Vec::new();
-        for row in self.links.range((id, 0, 0, 0)..=(id, u32::MAX, u32::MAX, u32::MAX))? {
-            let (key, value) = row?;
-            let value = LinkValue::from_bytes(value.value()).ok_or_else(|| damaged("a damaged link"))?;
-            if value.until == STILL {
-                let (_, relation, target, from) = key.value();
-                open.push((relation, target, from, value));
+        if let Some(label) = &words.label {
+            let last = self.labels.range((id, 0)..=(id, seq))?.next_back().transpose()?;
+            if last.is_none_or(|(_, last)| last.value() != label) {
+                self.labels.insert((id, seq), label.as_str())?;
             }
         }
-        Ok(open)
-    }
-
-    pub fn close(
-        &mut self,
-        key: (u32, u32, u32, u32),
-        mut value: LinkValue,
-        seq: u32,
-        q: Option<u32>,
-    ) -> Result<(), IndexError> {
-        if key.3 == seq {
-            // Added and ended in the same capture: it never was.
-            self.links.remove(key)?;
-            self.backlinks.remove((key.2, key.1, key.0, key.3))?;
-            return Ok(());
+        match key.facet_name() {
+            None => self.set_values(id, &words.values, seq, q),
+            Some(_) => Ok(()),
         }
-        value.until = seq;
-        value.q_until = q;
-        self.links.insert(key, value.to_bytes().as_slice())?;
-        Ok(())
     }
 
     pub fn current(&self, id: u32) -> Result<Option<VersionRow>, IndexError> {
@@ -258,7 +232,7 @@ impl<'txn> Tables<'txn> {
     pub fn value(&self, id: u32) -> Result<Hash, IndexError> {
         let content = self.current(id)?.map_or(Hash::ZERO, |row| row.content);
         let mut relations: BTreeMap<u32, Vec<Leaf>> = BTreeMap::new();
-        for (relation, target, _, value) in self.open_links(id)? {
+        for (relation, target, value) in self.open_rows(id)?.into_iter().filter(|row| row.1 & VALUE == 0) {
             let key = self.text(target)?;
             let properties = (!value.properties.is_empty()).then_some(value.properties.as_slice());
             relations.entry(relation).or_default().push(trie::link_leaf(&key, properties));
@@ -333,9 +307,39 @@ pub(super) fn kind_of(content: &Content) -> u8 {
     }
 }
 
-/// The names by which content can be looked up, in lower case.
-pub(super) fn names_in(content: &Content) -> BTreeSet<String> {
-    let Content::Canonical(bytes) = content else { return BTreeSet::new() };
-    let Ok(json) = crate::canonical::parse(bytes) else { return BTreeSet::new() };
-    crate::model::names(&json).map(str::to_lowercase).filter(|name| name.len() <= 512).collect()
+/// Where the content of a version is, and when it was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct VersionPlace {
+    pub pack: u32,
+    pub place: Place,
+    pub seq: u32,
+    pub q: Option<u32>,
 }
+
+/// What content is found and shown by.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    /// Names by which it can be looked up, in lower case.
+    pub names: BTreeSet<String>,
+    /// How it is shown.
+    pub label: Option<String>,
+    /// Indexed properties and their values, in lower case.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Words {
+    pub fn of(key: &Key, content: &Content) -> Words {
+        let (Content::Canonical(bytes) | Content::Raw(bytes)) = content else { return Words::default() };
+        let Ok(json) = crate::canonical::parse(bytes) else { return Words::default() };
+        let label = model::label(&json).map(str::to_owned);
+        let mut words = Words { label, values: model::indexed_values(key.collection(), &json), ..Words::default() };
+        if matches!(content, Content::Canonical(_)) {
+            let names = model::names(&json).map(str::to_lowercase);
+            words.names = names.filter(|name| name.len() <= LONGEST_NAME).collect();
+        }
+        words
+    }
+}
+
+/// The longest name, in bytes, that can be looked up.
+const LONGEST_NAME: usize = 512;

@@ -65,34 +65,6 @@ pub struct Version {
     pub place: Place,
 }
 
-/// A link and the time it was there: from capture `from` until before capture `until`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkRow {
-    /// Number of the source.
-    pub source: u32,
-    /// The relation.
-    pub relation: String,
-    /// Number of the target.
-    pub target: u32,
-    /// The first capture with it.
-    pub from: u64,
-    /// The first capture without it; `None` while it is there.
-    pub until: Option<u64>,
-    /// The capture at which it was last seen missing, where that isn't the one just before `from`.
-    pub q_from: Option<u64>,
-    /// The capture at which it was last seen present, where that isn't the one just before `until`.
-    pub q_until: Option<u64>,
-    /// Canonical JSON of its properties, empty for none.
-    pub properties: Vec<u8>,
-}
-
-impl LinkRow {
-    /// Whether it was there at capture `seq`.
-    pub fn holds_at(&self, seq: u64) -> bool {
-        self.from <= seq && self.until.is_none_or(|until| seq < until)
-    }
-}
-
 /// A key found by one of its names, present or past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameMatch {
@@ -119,12 +91,19 @@ pub struct View {
     packs: ReadOnlyTable<u32, (u64, &'static str)>,
     keys: ReadOnlyTable<&'static str, u32>,
     ids: ReadOnlyTable<u32, &'static str>,
-    relations: BTreeMap<u32, String>,
+    pub(super) relations: BTreeMap<u32, String>,
     versions: ReadOnlyTable<(u32, u32), &'static [u8]>,
-    links: ReadOnlyTable<(u32, u32, u32, u32), &'static [u8]>,
-    backlinks: ReadOnlyTable<(u32, u32, u32, u32), ()>,
+    pub(super) links: ReadOnlyTable<(u32, u32, u32), &'static [u8]>,
+    pub(super) backlinks: ReadOnlyTable<(u32, u32, u32), (u32, u32)>,
+    pub(super) ended: ReadOnlyTable<EndedKey, &'static [u8]>,
+    pub(super) ended_back: ReadOnlyTable<EndedKey, (u32, u32, u32)>,
+    pub(super) values: ReadOnlyTable<&'static str, u32>,
+    labels: ReadOnlyTable<(u32, u32), &'static str>,
+    pub(super) subjects: ReadOnlyTable<&'static str, u32>,
+    pub(super) cover: ReadOnlyTable<(u32, u32), (u8, u32, &'static str)>,
+    pub(super) acts: ReadOnlyTable<(u32, u8, i64, &'static str), ()>,
     names: ReadOnlyTable<(&'static str, u32), ()>,
-    events: ReadOnlyTable<&'static str, (u32, u32, u32, u32, u32)>,
+    pub(super) events: ReadOnlyTable<&'static str, (u32, u32, u32, u32, u32)>,
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
     /// Keys by number: targets of links come again and again.
     known: Mutex<HashMap<u32, Key>>,
@@ -157,6 +136,13 @@ impl View {
             versions: txn.open_table(VERSIONS)?,
             links: txn.open_table(LINKS)?,
             backlinks: txn.open_table(BACKLINKS)?,
+            ended: txn.open_table(ENDED)?,
+            ended_back: txn.open_table(ENDED_BACK)?,
+            values: txn.open_table(VALUES)?,
+            labels: txn.open_table(LABELS)?,
+            subjects: txn.open_table(SUBJECTS)?,
+            cover: txn.open_table(COVER)?,
+            acts: txn.open_table(ACTS)?,
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
@@ -360,49 +346,17 @@ impl View {
         read_version(key.value().1, row.value()).map(Some)
     }
 
-    /// All links that ever started at a key, by relation, target and time.
-    pub fn links_from(&self, id: u32) -> Result<Vec<LinkRow>, IndexError> {
-        let mut found = Vec::new();
-        for row in self.links.range((id, 0, 0, 0)..=(id, u32::MAX, u32::MAX, u32::MAX))? {
-            let (key, value) = row?;
-            found.push(self.read_link(key.value(), value.value())?);
-        }
-        Ok(found)
-    }
-
-    /// All links that ever led to a key.
-    pub fn links_to(&self, id: u32) -> Result<Vec<LinkRow>, IndexError> {
-        let mut found = Vec::new();
-        for row in self.backlinks.range((id, 0, 0, 0)..=(id, u32::MAX, u32::MAX, u32::MAX))? {
-            let (target, relation, source, from) = row?.0.value();
-            let key = (source, relation, target, from);
-            let value = self.links.get(key)?.ok_or_else(|| damaged("half a link"))?;
-            found.push(self.read_link(key, value.value())?);
-        }
-        Ok(found)
-    }
-
-    fn read_link(&self, key: (u32, u32, u32, u32), value: &[u8]) -> Result<LinkRow, IndexError> {
-        let (source, relation, target, from) = key;
-        let value = LinkValue::from_bytes(value).ok_or_else(|| damaged("a damaged link"))?;
-        let relation = self.relations.get(&relation).ok_or_else(|| damaged("a relation without a name"))?.clone();
-        Ok(LinkRow {
-            source,
-            relation,
-            target,
-            from: u64::from(from),
-            until: (value.until != STILL).then_some(u64::from(value.until)),
-            q_from: value.q_from.map(u64::from),
-            q_until: value.q_until.map(u64::from),
-            properties: value.properties,
-        })
-    }
-
     /// Keys that have or had exactly this name (display name, user principal name and the like), letter case apart.
     pub fn named(&self, name: &str) -> Result<Vec<u32>, IndexError> {
         let name = name.to_lowercase();
         let range = self.names.range((name.as_str(), 0)..=(name.as_str(), u32::MAX))?;
         range.map(|row| Ok(row?.0.value().1)).collect()
+    }
+
+    /// How a key is shown as of capture `seq`, or by its last content before; `None` where nothing names it.
+    pub fn label_at(&self, id: u32, seq: u64) -> Result<Option<String>, IndexError> {
+        let last = self.labels.range((id, 0)..=(id, seq as u32))?.next_back();
+        Ok(last.transpose()?.map(|(_, label)| label.value().to_owned()))
     }
 
     /// Calls `each` for every name that contains `text`, letter case apart, until it breaks.
@@ -475,10 +429,14 @@ impl View {
         Ok(crown.root())
     }
 
-    /// Keys, versions and links in the index.
+    /// Keys, versions and links in the index, ended ones too.
     pub fn counts(&self) -> Result<(u64, u64, u64), IndexError> {
         use redb::ReadableTableMetadata;
-        Ok((self.keys.len()?, self.versions.len()?, self.links.len()?))
+        // Indexed values are kept as if they were links.
+        let values = self.backlinks.range((VALUE, 0, 0)..)?.count() as u64;
+        let ended_values = self.ended_back.range((VALUE, 0, 0, 0, 0, 0, 0)..)?.count() as u64;
+        let ended = (self.ended_back.len()? - ended_values) / 2;
+        Ok((self.keys.len()?, self.versions.len()?, self.backlinks.len()? - values + ended))
     }
 }
 

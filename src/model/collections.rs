@@ -44,6 +44,9 @@ pub struct Collection {
     pub relations: &'static [Relation],
     /// What is kept apart from its objects.
     pub facets: &'static [Facet],
+    /// Properties by whose values objects are found: ids of what they are about, text, and, as `name=value`, the one value by
+    /// which few are told from many.
+    pub indexed: &'static [&'static str],
     /// Whether these happen once instead of being there: they are no part of any state.
     pub events: bool,
 }
@@ -59,11 +62,16 @@ const fn children(name: &'static str, collection: &'static str) -> Relation {
 }
 
 const fn plain(name: &'static str, types: &'static [&'static str]) -> Collection {
-    Collection { name, identity: ID, types, relations: &[], facets: &[], events: false }
+    Collection { name, identity: ID, types, relations: &[], facets: &[], indexed: &[], events: false }
 }
 
 const fn singleton(name: &'static str, types: &'static [&'static str]) -> Collection {
     Collection { identity: Identity::Singleton, ..plain(name, types) }
+}
+
+/// A kind of object that says who has which role.
+const fn role_grant(name: &'static str, types: &'static [&'static str]) -> Collection {
+    Collection { indexed: &["principalId", "roleDefinitionId", "directoryScopeId"], ..plain(name, types) }
 }
 
 /// When an object was last synchronised from on premises: it moves with every run of the synchronisation.
@@ -75,6 +83,7 @@ pub const COLLECTIONS: &[Collection] = &[
     Collection {
         relations: &[Relation { name: "manager", targets: None, single: true }, many("sponsors")],
         facets: &[Facet { name: "activity", properties: &["signInActivity"] }, SYNC],
+        indexed: &["identityParentId", "employeeId", "onPremisesImmutableId", "accountEnabled=false", "userType=guest"],
         ..plain("user", &["user", "agentUser"])
     },
     Collection { relations: &[many("members"), many("owners")], facets: &[SYNC], ..plain("group", &["group"]) },
@@ -84,24 +93,32 @@ pub const COLLECTIONS: &[Collection] = &[
             many("sponsors"),
             children("federatedIdentityCredentials", "federatedIdentityCredential"),
         ],
+        indexed: &["appId"],
         ..plain("application", &["application", "agentIdentityBlueprint"])
     },
     Collection {
         relations: &[many("owners"), many("sponsors"), children("appRoleAssignedTo", "appRoleAssignment")],
+        indexed: &["appId", "agentIdentityBlueprintId", "appRoleAssignmentRequired=false"],
         ..plain("servicePrincipal", &["servicePrincipal", "agentIdentity", "agentIdentityBlueprintPrincipal"])
     },
     plain("federatedIdentityCredential", &["federatedIdentityCredential"]),
     plain("inheritablePermission", &["inheritablePermission"]),
-    plain("appRoleAssignment", &["appRoleAssignment"]),
-    plain("oauth2PermissionGrant", &["oAuth2PermissionGrant", "oauth2PermissionGrant"]),
+    Collection { indexed: &["principalId", "resourceId"], ..plain("appRoleAssignment", &["appRoleAssignment"]) },
+    Collection {
+        indexed: &["clientId", "principalId", "resourceId", "consentType"],
+        ..plain("oauth2PermissionGrant", &["oAuth2PermissionGrant", "oauth2PermissionGrant"])
+    },
     plain("unifiedRoleDefinition", &["unifiedRoleDefinition"]),
-    plain("unifiedRoleAssignment", &["unifiedRoleAssignment"]),
-    plain("unifiedRoleAssignmentSchedule", &["unifiedRoleAssignmentSchedule"]),
-    plain("unifiedRoleAssignmentScheduleInstance", &["unifiedRoleAssignmentScheduleInstance"]),
-    plain("unifiedRoleEligibilitySchedule", &["unifiedRoleEligibilitySchedule"]),
-    plain("unifiedRoleEligibilityScheduleInstance", &["unifiedRoleEligibilityScheduleInstance"]),
+    role_grant("unifiedRoleAssignment", &["unifiedRoleAssignment"]),
+    role_grant("unifiedRoleAssignmentSchedule", &["unifiedRoleAssignmentSchedule"]),
+    role_grant("unifiedRoleAssignmentScheduleInstance", &["unifiedRoleAssignmentScheduleInstance"]),
+    role_grant("unifiedRoleEligibilitySchedule", &["unifiedRoleEligibilitySchedule"]),
+    role_grant("unifiedRoleEligibilityScheduleInstance", &["unifiedRoleEligibilityScheduleInstance"]),
     plain("unifiedRoleManagementPolicy", &["unifiedRoleManagementPolicy"]),
-    plain("unifiedRoleManagementPolicyAssignment", &["unifiedRoleManagementPolicyAssignment"]),
+    Collection {
+        indexed: &["roleDefinitionId", "policyId"],
+        ..plain("unifiedRoleManagementPolicyAssignment", &["unifiedRoleManagementPolicyAssignment"])
+    },
     Collection {
         relations: &[many("members"), children("scopedRoleMembers", "scopedRoleMembership")],
         ..plain("administrativeUnit", &["administrativeUnit"])

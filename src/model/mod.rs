@@ -4,12 +4,14 @@
 //! Must never know: how an object travels over the wire, or where it is stored.
 
 mod collections;
+mod events;
 mod lists;
 
 pub use collections::{COLLECTIONS, Collection, Facet, Identity, Relation, base_collection, find};
+pub use events::{Event, Part, event};
 pub use lists::{ANNOTATIONS, LISTS_VERSION, SETS, rules};
 
-use crate::canonical::{Json, Key};
+use crate::canonical::{Json, Key, Value};
 
 /// The properties by which people name an object, the best one first.
 pub const NAMES: &[&str] =
@@ -27,6 +29,26 @@ const LOOKED_UP: &[&str] = &["displayName", "userPrincipalName", "mail", "appId"
 pub fn names<'a>(content: &'a Json<'_>) -> impl Iterator<Item = &'a str> {
     LOOKED_UP.iter().filter_map(|name| content.text(name)).filter(|text| !text.is_empty())
 }
+
+/// The values by which an object of `collection` is found, by property: text in lower case, `true` or `false`. Longer texts
+/// aren't looked up.
+pub fn indexed_values(collection: &str, content: &Json<'_>) -> Vec<(&'static str, String)> {
+    let indexed = find(collection).map_or(&[][..], |collection| collection.indexed);
+    let value = |property: &str| match &content.get(property)?.value {
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => {
+            content.text(property).filter(|text| !text.is_empty() && text.len() <= LONGEST_VALUE).map(str::to_lowercase)
+        }
+    };
+    let entry = |entry: &'static str| {
+        let (property, only) = entry.split_once('=').map_or((entry, None), |(property, only)| (property, Some(only)));
+        Some((property, value(property).filter(|value| only.is_none_or(|only| only == value))?))
+    };
+    indexed.iter().filter_map(|property| entry(property)).collect()
+}
+
+/// The longest indexed value, in bytes.
+const LONGEST_VALUE: usize = 256;
 
 /// The key of `content` in the collection called `collection`.
 ///

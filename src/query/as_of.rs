@@ -81,8 +81,8 @@ impl Archive {
             Some(version) => self.view().capture(version.seq)?,
             None => None,
         };
-        let links = self.shown(self.view().links_from(id)?, seq, |row| row.target)?;
-        let incoming = self.shown(self.view().links_to(id)?, seq, |row| row.source)?;
+        let links = self.shown(self.view().links_from_during(id, None, &(seq..=seq))?, seq, |row| row.target)?;
+        let incoming = self.shown(self.view().links_to_during(id, None, &(seq..=seq))?, seq, |row| row.source)?;
         let certainty = self.certainty(key, id, at).await?;
         let basis = self.basis(at, Some(key.collection())).await?;
         Ok(Answer { key: key.clone(), content, since, certainty, links, incoming, basis })

@@ -7,8 +7,10 @@ use crate::archive::entry::{Body, Coverage, Status};
 use crate::canonical::Key;
 
 /// How sure it is that something was so at the instant asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
+    /// The audit log tells when it changed, to the second.
+    Corroborated,
     /// It was read so then, or before and after without a change between.
     Observed,
     /// It changed within a time in which the instant lies, and nobody saw on which side of it.
@@ -21,6 +23,7 @@ impl Certainty {
     /// The word in rows.
     pub fn as_str(self) -> &'static str {
         match self {
+            Certainty::Corroborated => "corroborated",
             Certainty::Observed => "observed",
             Certainty::ChangedInGap => "changed-in-gap",
             Certainty::Unknown => "unknown",

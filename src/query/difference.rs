@@ -38,7 +38,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn holds(&self, key: &Key) -> bool {
+    pub(super) fn holds(&self, key: &Key) -> bool {
         self.collection.as_deref().is_none_or(|collection| key.collection() == collection)
             && self.object.as_ref().is_none_or(|object| object == key)
     }
@@ -57,13 +57,12 @@ impl Archive {
         from: &Instant,
         to: &Instant,
         scope: &Scope,
-        mut each: impl AsyncFnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
+        mut each: impl FnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
         for key in self.touched(from, to, scope).await? {
             let Some(id) = self.view().id(&key)? else { continue };
-            tokio::task::consume_budget().await;
             if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq).await?
-                && each(difference).await?.is_break()
+                && each(difference)?.is_break()
             {
                 break;
             }
@@ -71,8 +70,29 @@ impl Archive {
         Ok(())
     }
 
+    /// What differs in one of the keys that [`Archive::touched`] gave.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn difference_of(
+        &self,
+        key: &Key,
+        from: &Instant,
+        to: &Instant,
+    ) -> Result<Option<Difference>, QueryError> {
+        // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
+        tokio::task::consume_budget().await;
+        match self.view().id(key)? {
+            Some(id) => self.compare(key, id, from.capture.seq, to.capture.seq).await,
+            None => Ok(None),
+        }
+    }
+
     /// Keys that may differ: those that a capture between the two says something of.
-    async fn touched(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<BTreeSet<Key>, QueryError> {
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn touched(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<BTreeSet<Key>, QueryError> {
         if let Some(object) = &scope.object {
             return Ok([object.clone()].into_iter().filter(|key| scope.holds(key)).collect());
         }
@@ -136,7 +156,7 @@ impl Archive {
         // links of a group that changed didn't.
         let (mut old_links, mut new_links) = (Links::new(), Links::new());
         let (mut had_links, mut has_links) = (false, false);
-        for row in self.view().links_from(id)? {
+        for row in self.view().links_from_during(id, None, &(from.min(to)..=from.max(to)))? {
             let (held, holds) = (row.holds_at(from), row.holds_at(to));
             had_links |= held;
             has_links |= holds;

@@ -22,7 +22,7 @@ impl Archive {
         &self,
         at: &Instant,
         collection: Option<&str>,
-        mut each: impl AsyncFnMut(&[u8]) -> Result<ControlFlow<()>, QueryError>,
+        mut each: impl FnMut(&[u8]) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
         let seq = at.capture.seq;
         let mut last: Option<Key> = None;
@@ -30,11 +30,9 @@ impl Archive {
         loop {
             let keys = self.keys_after(collection, last.as_ref())?;
             for (key, id) in &keys {
-                // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
-                tokio::task::consume_budget().await;
                 lines.clear();
                 self.write_lines(key, *id, seq, &mut lines).await?;
-                if !lines.is_empty() && each(&lines).await?.is_break() {
+                if !lines.is_empty() && each(&lines)?.is_break() {
                     return Ok(());
                 }
             }
@@ -43,6 +41,32 @@ impl Archive {
             }
             last = keys.into_iter().next_back().map(|(key, _)| key);
         }
+    }
+
+    /// Goes on with a dump as of `at` after the key `after`: appends whole lines of keys in order to `out` until it holds
+    /// `enough` bytes or there are no more keys. Returns the last key, and none at the end.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn dump_after(
+        &self,
+        at: &Instant,
+        collection: Option<&str>,
+        after: Option<&Key>,
+        enough: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Key>, QueryError> {
+        let keys = self.keys_after(collection, after)?;
+        for (key, id) in &keys {
+            // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
+            tokio::task::consume_budget().await;
+            self.write_lines(key, *id, at.capture.seq, out).await?;
+            if out.len() >= enough {
+                return Ok(Some(key.clone()));
+            }
+        }
+        let is_end = keys.len() < CHUNK;
+        Ok(keys.into_iter().next_back().map(|(key, _)| key).filter(|_| !is_end))
     }
 
     fn keys_after(&self, collection: Option<&str>, after: Option<&Key>) -> Result<Vec<(Key, u32)>, QueryError> {

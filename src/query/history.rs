@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Archive, QueryError, comparable};
+use serde_json::Value;
+
+use super::{Archive, Attributed, Attribution, QueryError, Turn, comparable};
 use crate::canonical::Key;
 use crate::diff::{self, Change, LinkChange, Links, PropertyChange};
 use crate::index::{CaptureRow, LinkRow, Version};
@@ -23,6 +25,10 @@ pub struct Revision {
     pub properties: Vec<PropertyChange>,
     /// Changed links.
     pub links: Vec<LinkChange>,
+    /// Records of the audit log that fit, by their times.
+    pub by: Vec<Attribution>,
+    /// What the log says of who did it; `None` where nobody saw it change, and of what the log never tells.
+    pub attributed: Option<Attributed>,
 }
 
 /// What the rows of an object say about one capture.
@@ -57,9 +63,48 @@ impl Archive {
                 continue;
             }
             let (capture, not_before) = self.interval(seq, &moves.read)?;
-            revisions.push(Revision { capture, not_before, change, properties, links: changed });
+            let mut revision =
+                Revision { capture, not_before, change, properties, links: changed, by: Vec::new(), attributed: None };
+            self.attribute_revision(key, &mut revision).await?;
+            revisions.push(revision);
         }
         Ok(revisions)
+    }
+
+    /// Finds the records that fit a revision: of its properties those that name one of them or that made or removed the object,
+    /// of its links those that name both ends.
+    async fn attribute_revision(&self, key: &Key, revision: &mut Revision) -> Result<(), QueryError> {
+        let Some(missing) = revision.not_before else { return Ok(()) };
+        if key.facet_name().is_some() {
+            return Ok(());
+        }
+        let (id, seen) = (key.decoded_id(), revision.capture.seq);
+        let mut told = None;
+        for (target, turn) in link_turns(&revision.links).into_iter().take(ATTRIBUTED_LINKS) {
+            let target = target.decoded_id();
+            let mut found = self.attribute(&[&id, &target], turn, missing.seq, seen).await?;
+            if !matches!(found, Attributed::By(_)) {
+                found = self.attribute(&[&target, &id], turn, missing.seq, seen).await?;
+            }
+            match found {
+                Attributed::By(attribution) => revision.by.push(attribution),
+                silent => told = Some(silent),
+            }
+        }
+        if !revision.properties.is_empty() || revision.change != Change::Changed {
+            for (record, attribution) in self.records(&id, missing.seq, seen).await? {
+                if tells_of(&record, revision) {
+                    revision.by.push(attribution);
+                }
+            }
+            if revision.by.is_empty() {
+                told = Some(self.attribute(&[&id, NOBODY], Turn::Changed, missing.seq, seen).await?);
+            }
+        }
+        revision.by.sort();
+        revision.by.dedup();
+        revision.attributed = revision.by.last().cloned().map(Attributed::By).or(told);
+        Ok(())
     }
 
     fn moves(&self, id: u32) -> Result<BTreeMap<u64, Moves>, QueryError> {
@@ -100,6 +145,51 @@ impl Archive {
         };
         // What an expired capture saw nobody can tell any more.
         Ok((capture, not_before.filter(|row| !row.expired)))
+    }
+}
+
+/// Links whose makers are looked up in one revision.
+const ATTRIBUTED_LINKS: usize = 50;
+
+/// An id that no record names: what is left to tell is whether the log was read.
+const NOBODY: &str = "\u{0}";
+
+fn link_turns(changes: &[LinkChange]) -> Vec<(Key, Turn)> {
+    let mut turns = Vec::new();
+    for change in changes {
+        turns.extend(change.added.iter().map(|(key, _)| (key.clone(), Turn::Began)));
+        turns.extend(change.removed.iter().map(|key| (key.clone(), Turn::Ended)));
+    }
+    turns
+}
+
+/// Whether a record is about the properties that changed, or about the object's coming or going, and not about what was given to
+/// it or taken from it.
+fn tells_of(record: &Value, revision: &Revision) -> bool {
+    if record["result"].as_str().is_some_and(|result| result.eq_ignore_ascii_case("failure")) {
+        return false;
+    }
+    let changed: BTreeSet<String> = revision
+        .properties
+        .iter()
+        .map(|change| {
+            change.path.split(['.', '[', '/']).find(|part| !part.is_empty()).unwrap_or_default().to_lowercase()
+        })
+        .collect();
+    let targets = record["targetResources"].as_array();
+    let named =
+        targets.into_iter().flatten().flat_map(|target| target["modifiedProperties"].as_array().into_iter().flatten());
+    let mut named = named.filter_map(|property| property["displayName"].as_str()).peekable();
+    let names_any = named.peek().is_some();
+    if named.any(|name| changed.contains(&name.to_lowercase())) {
+        return true;
+    }
+    let activity = record["activityDisplayName"].as_str().unwrap_or_default().to_lowercase();
+    let is_about_others = activity.contains(" to ") || activity.contains(" from ");
+    match revision.change {
+        Change::Changed => !names_any && !is_about_others,
+        Change::Added => !is_about_others && !activity.contains("delete") && !activity.starts_with("update"),
+        Change::Removed => !is_about_others && (activity.contains("delete") || activity.starts_with("remove")),
     }
 }
 

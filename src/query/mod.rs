@@ -13,29 +13,36 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::archive::entry::{Body, Entry, InvalidEntry, entry_name};
 use crate::archive::line::{Content, InvalidLine, Line, Statement};
+use crate::archive::log::leaf_hash;
 use crate::archive::note::Verifier;
 use crate::archive::reader::{LineReader, ReadError};
-use crate::archive::walker::WalkError;
+use crate::archive::walker::{WalkError, Walker};
 use crate::canonical::Key;
 use crate::diff::Links;
 use crate::hash::Hash;
-use crate::index::{CaptureRow, Index, IndexError, Version, VersionKind, View};
+use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
 use crate::store::{Store, StoreError};
 
+pub mod access;
 mod as_of;
+mod attribution;
 mod coverage;
 mod difference;
 mod dump;
+mod effect;
 mod history;
 mod library;
 mod names;
 pub mod power;
+pub mod questions;
 mod time;
 mod timeline;
 
 pub use as_of::{Answer, Link};
+pub use attribution::{Actor, Attributed, Attribution, Turn};
 pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
+pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use library::Library;
 pub use names::{Candidate, Found};
@@ -146,6 +153,9 @@ pub enum QueryError {
         /// The objects.
         candidates: Vec<Candidate>,
     },
+    /// The question isn't asked right.
+    #[error(transparent)]
+    Ask(#[from] questions::AskError),
     /// Whoever takes the answer failed; nothing is wrong with the archive.
     #[error("the answer could not be written")]
     Output(#[from] std::io::Error),
@@ -218,7 +228,7 @@ pub struct Archive {
     view: View,
     /// A view reads no longer than its database is open.
     #[expect(dead_code, reason = "kept open, not used")]
-    index: Index,
+    index: Arc<index::Reader>,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
     bodies: Bodies,
@@ -228,18 +238,64 @@ pub struct Archive {
 type Bodies = Arc<Mutex<HashMap<u64, Arc<Body>>>>;
 
 impl Archive {
-    /// Opens the index in `directory`, brings it to the head of the log, and builds it again where it can't be used:
-    /// `notice` hears of that, `progress` of entries done and of the greatest there is.
+    /// Opens the index in `directory`. What is indexed up to the head of the log is read beside whoever writes; otherwise
+    /// the index is brought to the head first, or built again where it can't be used: `notice` hears of that, `progress` of
+    /// entries done and of the greatest there is.
     ///
     /// # Errors
-    /// [`QueryError::Index`]: busy, not writable, or the archive itself can't be followed.
+    /// [`QueryError::Index`]: not at the head while another process writes it (then it soon will be), not writable, or the
+    /// archive itself can't be followed.
     pub async fn open(
         store: Arc<dyn Store>,
         directory: &Path,
-        notice: impl FnMut(Notice),
-        progress: impl FnMut(u64, u64),
+        mut notice: impl FnMut(Notice),
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Archive, QueryError> {
-        Library::open(store, directory, None, notice, progress).await?.archive().await
+        if let Some(archive) = Archive::open_as_it_is(&store, directory).await? {
+            return Ok(archive);
+        }
+        let opened = match open_index(&store, directory, &mut progress).await {
+            Err(error) if is_disposable(&error) => {
+                notice(Notice::Rebuilding { reason: error.to_string() });
+                Index::destroy(directory)?;
+                open_index(&store, directory, &mut progress).await
+            }
+            other => other,
+        };
+        let (index, caught_up) = opened?;
+        if caught_up.restarted {
+            notice(Notice::OtherLog);
+        }
+        if !caught_up.unknown.is_empty() {
+            notice(Notice::Unknown { captures: caught_up.unknown });
+        }
+        let index = index.into_reader(directory)?;
+        let view = index.view()?;
+        let keys = match view.position()? {
+            Some(position) => position.keys.iter().filter_map(|key| key.parse().ok()).collect(),
+            None => Walker::start(&*store).await.map_err(IndexError::from)?.0.ring().keys().to_vec(),
+        };
+        Archive::of(store, index, view, keys)
+    }
+
+    /// The archive as it is indexed, if that is up to the head of the log.
+    async fn open_as_it_is(store: &Arc<dyn Store>, directory: &Path) -> Result<Option<Archive>, QueryError> {
+        // What is wrong with the index is found again, and told, by who opens it for writing.
+        let Ok(Some(index)) = index::Reader::open(directory) else { return Ok(None) };
+        let Ok(view) = index.view() else { return Ok(None) };
+        let walker = match view.follow(&**store).await {
+            Ok(Some(walker)) => walker,
+            Ok(None) => return Ok(None),
+            Err(error) if is_disposable(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Archive::of(store.clone(), index, view, walker.ring().keys().to_vec()).map(Some)
+    }
+
+    fn of(store: Arc<dyn Store>, index: index::Reader, view: View, keys: Vec<Verifier>) -> Result<Archive, QueryError> {
+        let horizon = view.last_capture()?;
+        let (lines, index) = (Arc::new(LineReader::new(store.clone())), Arc::new(index));
+        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Bodies::default() })
     }
 
     /// Answers from here on as the archive knew when entry `seq` was its head: nothing committed later is looked at.
@@ -336,6 +392,19 @@ impl Archive {
         Ok(body)
     }
 
+    /// The hash of entry `seq` as a leaf of the log, and the root of the state after it.
+    ///
+    /// # Errors
+    /// As [`Archive::body`].
+    pub async fn entry_hashes(&self, seq: u64) -> Result<(Hash, Hash), QueryError> {
+        let state = self.body(seq).await?.state.root;
+        match self.store.get(&entry_name(seq)).await {
+            Ok(file) => Ok((leaf_hash(&file), state)),
+            Err(StoreError::NotFound { .. }) => Err(QueryError::Entry { seq, source: None }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Entry `seq` as it was committed, its signature checked against the keys of the archive.
     ///
     /// # Errors
@@ -382,7 +451,7 @@ impl Archive {
     /// The links that start at a key as of capture `seq`.
     fn links_at(&self, id: u32, seq: u64) -> Result<Links, QueryError> {
         let mut links = Links::new();
-        for row in self.view.links_from(id)?.into_iter().filter(|row| row.holds_at(seq)) {
+        for row in self.view.links_from_during(id, None, &(seq..=seq))?.into_iter().filter(|row| row.holds_at(seq)) {
             links.entry(row.relation).or_default().insert(self.view.key(row.target)?, row.properties);
         }
         Ok(links)
@@ -444,4 +513,19 @@ fn comparable(content: &Content) -> Vec<u8> {
         Content::Canonical(bytes) | Content::Raw(bytes) => bytes.clone(),
         Content::Hidden(hash) => format!("\"hidden {hash}\"").into_bytes(),
     }
+}
+
+async fn open_index(
+    store: &Arc<dyn Store>,
+    directory: &Path,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(Index, CaughtUp), IndexError> {
+    let index = Index::open(directory)?;
+    let caught_up = index.catch_up(store, progress).await?;
+    Ok((index, caught_up))
+}
+
+/// Whether throwing the index away may help.
+fn is_disposable(error: &IndexError) -> bool {
+    matches!(error, IndexError::Damaged { .. } | IndexError::Mismatch { .. } | IndexError::Key(_))
 }

@@ -84,6 +84,39 @@ impl Archive {
         }
     }
 
+    /// As [`Archive::resolve`], of objects of these collections alone.
+    ///
+    /// # Errors
+    /// As [`Archive::resolve`].
+    pub async fn resolve_in(&self, name: &str, at: &Instant, collections: &[&str]) -> Result<(Key, u32), QueryError> {
+        let fits = |key: &Key| collections.contains(&key.collection());
+        match self.resolve(name, at).await {
+            Ok((key, id)) if fits(&key) => Ok((key, id)),
+            Ok((key, _)) => {
+                let mut near = self.near(name, at).await?;
+                near.retain(|candidate| fits(&candidate.key) && candidate.key != key);
+                Err(QueryError::NotFound { name: name.to_owned(), near })
+            }
+            Err(QueryError::Ambiguous { name, mut candidates }) => {
+                candidates.retain(|candidate| fits(&candidate.key));
+                let present = candidates.iter().filter(|candidate| candidate.present).count();
+                if present == 1 {
+                    candidates.retain(|candidate| candidate.present);
+                }
+                match candidates.len() {
+                    0 => Err(QueryError::NotFound { name, near: Vec::new() }),
+                    1 => {
+                        let key = candidates.remove(0).key;
+                        let id = self.view().id(&key)?.ok_or(QueryError::NotFound { name, near: Vec::new() })?;
+                        Ok((key, id))
+                    }
+                    _ => Err(QueryError::Ambiguous { name, candidates }),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Objects with exactly this name: those that have it at the instant, else those that had it at any time known.
     async fn named(&self, name: &str, at: &Instant) -> Result<Vec<(Key, u32)>, QueryError> {
         let wanted = name.to_lowercase();
@@ -187,7 +220,7 @@ impl Archive {
     }
 
     /// Whether anything is said of the key up to the last capture that counts.
-    fn is_known(&self, id: u32) -> Result<bool, QueryError> {
+    pub(super) fn is_known(&self, id: u32) -> Result<bool, QueryError> {
         let head = self.head()?.seq;
         Ok(self.view().version_at(id, head)?.is_some()
             || self.view().links_from(id)?.iter().any(|row| row.from <= head)

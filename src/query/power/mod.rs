@@ -25,6 +25,7 @@ mod privilege;
 mod roles;
 mod sides;
 
+pub(super) use privilege::{GRAPH, is_privileged_permission, is_privileged_role};
 use roles::{Gain, Holding, Holdings};
 use sides::Sides;
 

@@ -57,7 +57,7 @@ const ACTIONS: &[&str] = &[
 ];
 
 /// The application id of Microsoft Graph, the same in every tenant.
-pub(super) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+pub(in crate::query) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 
 /// Application permissions of Microsoft Graph with which an application can give itself or others power over the directory,
 /// take over accounts, or loosen what guards them. Ids are those of "Microsoft Graph permissions reference"
@@ -85,7 +85,7 @@ const PERMISSIONS: &[(&str, &str)] = &[
 
 /// Whether the role with this id is privileged. `definition` is what the archive has of it: its own word counts first,
 /// then the list by its template, then what it allows.
-pub(super) fn is_privileged_role(id: &str, definition: Option<&Value>) -> bool {
+pub(in crate::query) fn is_privileged_role(id: &str, definition: Option<&Value>) -> bool {
     let listed = |id: &str| ROLES.iter().any(|role| role.eq_ignore_ascii_case(id));
     let Some(definition) = definition else { return listed(id) };
     if let Some(said) = definition["isPrivileged"].as_bool() {
@@ -104,7 +104,7 @@ pub(super) fn is_privileged_role(id: &str, definition: Option<&Value>) -> bool {
 }
 
 /// Whether the app role with this id is a privileged permission of Microsoft Graph.
-pub(super) fn is_privileged_permission(app_role: &str) -> bool {
+pub(in crate::query) fn is_privileged_permission(app_role: &str) -> bool {
     PERMISSIONS.iter().any(|(id, _)| id.eq_ignore_ascii_case(app_role))
 }
 

@@ -1,0 +1,218 @@
+//! What rows of answers are made of: who somebody is, by which path, since when.
+//!
+//! Must never know: which question.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::Asking;
+use crate::canonical::Key;
+use crate::query::access::{Access, EVERYWHERE, Held, Power, Step};
+use crate::query::{Actor, Attributed, QueryError, Turn};
+
+/// A row.
+pub(super) type Row = Map<String, Value>;
+
+impl Asking<'_> {
+    /// How a key is called as of the window's end, or was last.
+    pub(super) fn label(&self, key: &Key) -> Result<Option<String>, QueryError> {
+        self.archive.label_of_key(key, self.end.capture.seq)
+    }
+
+    /// The content of an object as of the window's end; `None` where it isn't there.
+    pub(super) async fn content(&self, key: &Key) -> Result<Option<Arc<Value>>, QueryError> {
+        match self.archive.view().id(key)? {
+            Some(id) => self.access.facts.content_at_end(id, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`.
+    pub(super) async fn who(&self, key: &Key) -> Result<Row, QueryError> {
+        let mut row = Row::new();
+        row.insert("subject".to_owned(), key.as_str().into());
+        row.insert("name".to_owned(), self.label(key)?.into());
+        let content = self.content(key).await?;
+        row.insert("kind".to_owned(), kind(key, content.as_deref()).into());
+        row.insert("status".to_owned(), status(content.as_deref()).into());
+        let sign_in = content.as_deref().and_then(|content| content["userPrincipalName"].as_str().map(str::to_owned));
+        row.insert("sign_in".to_owned(), sign_in.into());
+        Ok(row)
+    }
+
+    /// Adds to a row how an access is held: `path`, `steps`, `since` and its kin, `certainty`.
+    pub(super) fn add_path(&self, row: &mut Row, access: &Access) -> Result<(), QueryError> {
+        row.insert("path".to_owned(), self.path(access)?.into());
+        self.add_times(row, &access.held)?;
+        if let (start, end) = access.term
+            && (start.is_some() || end.is_some())
+        {
+            let text = |time: Option<jiff::Timestamp>| time.map(|time| time.to_string());
+            row.insert("term".to_owned(), json!([text(start), text(end)]));
+        }
+        row.insert("certainty".to_owned(), access.certainty.as_str().into());
+        let steps: Result<Vec<Value>, QueryError> = access.path.iter().map(|step| self.step(step)).collect();
+        row.insert("steps".to_owned(), steps?.into());
+        Ok(())
+    }
+
+    /// Adds who gave the access, by the audit log: `given_by` and `given_at` of the step that began last, and of each step.
+    pub(super) async fn add_givers(&self, row: &mut Row, access: &Access) -> Result<(), QueryError> {
+        let last = access.path.iter().max_by_key(|step| step.held.from);
+        for (place, step) in access.path.iter().enumerate() {
+            let told = self.access.attribute(access, step, Turn::Began).await?;
+            let (name, time) = match &told {
+                Some(Attributed::By(attribution)) => {
+                    (Value::from(actor(&attribution.actor)), Value::from(attribution.time.to_string()))
+                }
+                Some(Attributed::Silent) => ("unattributed".into(), Value::Null),
+                Some(Attributed::Unread) => ("unknown: the audit log wasn't read".into(), Value::Null),
+                None => (Value::Null, Value::Null),
+            };
+            if last == Some(step) {
+                row.insert("given_by".to_owned(), name.clone());
+                row.insert("given_at".to_owned(), time.clone());
+            }
+            let own = row.get_mut("steps").and_then(|steps| steps.get_mut(place)).and_then(Value::as_object_mut);
+            if let Some(own) = own {
+                own.insert("given_by".to_owned(), name);
+                own.insert("given_at".to_owned(), time);
+                if let Some(Attributed::By(attribution)) = &told {
+                    own.insert("record".to_owned(), attribution.event.as_str().into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds since when something holds: `since` is the capture that saw it first, `since_after` the one that last saw it
+    /// missing (`null` where nobody looked before), `until` the first without it.
+    pub(super) fn add_times(&self, row: &mut Row, held: &Held) -> Result<(), QueryError> {
+        row.insert("since".to_owned(), self.time(held.from)?);
+        let after = if held.is_open { Value::Null } else { self.time(held.missing)? };
+        row.insert("since_after".to_owned(), after);
+        row.insert("until".to_owned(), held.until.map_or(Ok(Value::Null), |until| self.time(until))?);
+        Ok(())
+    }
+
+    /// The time of a capture.
+    pub(super) fn time(&self, seq: u64) -> Result<Value, QueryError> {
+        Ok(self.archive.view().capture(seq)?.map_or(Value::Null, |row| row.time.to_string().into()))
+    }
+
+    fn step(&self, step: &Step) -> Result<Value, QueryError> {
+        let mut row = Row::new();
+        row.insert("kind".to_owned(), step.kind.as_str().into());
+        row.insert("from".to_owned(), step.from.as_str().into());
+        row.insert("to".to_owned(), step.to.as_ref().map(Key::as_str).into());
+        row.insert("by".to_owned(), step.by.iter().map(Key::as_str).collect::<Vec<_>>().into());
+        self.add_times(&mut row, &step.held)?;
+        Ok(row.into())
+    }
+
+    /// `direct`, or the names of what lies between.
+    fn path(&self, access: &Access) -> Result<String, QueryError> {
+        let mut names = Vec::new();
+        for step in &access.path[..access.path.len().saturating_sub(1)] {
+            if let Some(to) = &step.to {
+                names.push(self.label(to)?.unwrap_or_else(|| to.to_string()));
+            }
+        }
+        Ok(if names.is_empty() { "direct".to_owned() } else { format!("through {}", names.join(", ")) })
+    }
+
+    /// The name of an app role of a service principal, as of the window's end; its id where nothing names it.
+    pub(super) async fn app_role_name(&self, resource: &Key, role: &str) -> Result<String, QueryError> {
+        if role.chars().all(|c| c == '0' || c == '-') {
+            return Ok("default access".to_owned());
+        }
+        let content = self.content(resource).await?;
+        let roles = content.as_deref().and_then(|content| content["appRoles"].as_array());
+        let named =
+            roles.into_iter().flatten().find(|one| one["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(role)));
+        let name = named.and_then(|one| one["value"].as_str().or_else(|| one["displayName"].as_str()));
+        Ok(name.unwrap_or(role).to_owned())
+    }
+
+    /// What a power is, in columns: `power`, `target`, `target_name`, `scope`, `form`.
+    pub(super) async fn add_power(&self, row: &mut Row, power: &Power) -> Result<(), QueryError> {
+        let mut words = self.archive.power_words(power, self.end.capture.seq)?;
+        match power {
+            Power::AppRole { resource, role } => words.scope = Some(self.app_role_name(resource, role).await?),
+            Power::Role { scope, .. } if scope == EVERYWHERE => words.scope = Some(scope.clone()),
+            _ => {}
+        }
+        row.insert("power".to_owned(), words.kind.into());
+        row.insert("target".to_owned(), words.target.into());
+        row.insert("target_name".to_owned(), words.name.into());
+        row.insert("scope".to_owned(), words.scope.into());
+        row.insert("form".to_owned(), words.form.into());
+        Ok(())
+    }
+}
+
+/// How an actor is shown.
+pub(super) fn actor(actor: &Actor) -> String {
+    match (&actor.name, &actor.key) {
+        (Some(name), Some(key)) => format!("{name} ({key})"),
+        (Some(name), None) => name.clone(),
+        (None, Some(key)) => key.to_string(),
+        (None, None) => "the service".to_owned(),
+    }
+}
+
+/// What somebody is: `user`, `guest`, `group`, `application`, `agent`, …
+pub(super) fn kind(key: &Key, content: Option<&Value>) -> &'static str {
+    let odata = content.and_then(|content| content["@odata.type"].as_str()).unwrap_or_default();
+    let is_guest = || content.is_some_and(|content| content["userType"] == "Guest");
+    match key.collection() {
+        _ if odata.contains("agent") => "agent",
+        "user" if is_guest() => "guest",
+        "user" => "user",
+        "group" => "group",
+        "servicePrincipal" => "application",
+        "device" => "device",
+        _ => "object",
+    }
+}
+
+/// `enabled`, `disabled`, or `gone` where there is no such object then.
+pub(super) fn status(content: Option<&Value>) -> &'static str {
+    match content.map(|content| &content["accountEnabled"]) {
+        None => "gone",
+        Some(Value::Bool(false)) => "disabled",
+        Some(_) => "enabled",
+    }
+}
+
+/// Sorts rows by these columns.
+pub(super) fn sort(rows: &mut [Row], columns: &[&str]) {
+    rows.sort_by_cached_key(|row| {
+        let text = |name: &&str| {
+            row.get(*name).map_or(String::new(), |value| match value {
+                Value::String(text) => text.to_lowercase(),
+                other => other.to_string(),
+            })
+        };
+        (columns.iter().map(text).collect::<Vec<_>>(), Value::Object(row.clone()).to_string())
+    });
+}
+
+/// Counts rows by the text of a column.
+pub(super) fn count_by(rows: &[Row], column: &str) -> Value {
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    for row in rows {
+        if let Some(text) = row.get(column).and_then(Value::as_str) {
+            *counts.entry(text.to_owned()).or_default() += 1;
+        }
+    }
+    json!(counts)
+}
+
+/// How many different values a column has.
+pub(super) fn count_distinct(rows: &[Row], column: &str) -> Value {
+    let values: std::collections::BTreeSet<String> =
+        rows.iter().filter_map(|row| row.get(column)).filter(|value| !value.is_null()).map(Value::to_string).collect();
+    values.len().into()
+}
