@@ -4,6 +4,8 @@
 
 use jiff::Timestamp;
 
+use serde_json::{Value, json as value};
+
 use super::json;
 use crate::archive::entry::{Body, Status};
 use crate::query::{Course, Hole, Mark, Moment, Subject};
@@ -51,4 +53,29 @@ pub fn course(subject: &Subject, course: &Course) -> String {
 /// A time without any capture.
 pub fn outage(outage: &Hole) -> String {
     json::Object::new().raw("outage", &hole_in_json(outage)).end()
+}
+
+/// The log's head, what the service says of itself, and what is known of the storage.
+pub fn status(
+    entries: u64,
+    last: &Body,
+    capture: Option<&Body>,
+    is_running: bool,
+    service: &Value,
+    storage: &Value,
+) -> Value {
+    value!({
+        "entries": entries,
+        "last_entry": { "seq": last.seq, "kind": last.kind, "committed": last.committed.to_string() },
+        "last_capture": capture.map(|body| value!({
+            "seq": body.seq,
+            "time": body.query_time().to_string(),
+            "slot": body.slot.map(|slot| slot.to_string()),
+            "objects": body.state.objects,
+            "links": body.state.links,
+        })),
+        "running": is_running,
+        "service": service,
+        "storage": storage,
+    })
 }

@@ -3,8 +3,11 @@
 //!
 //! Must never know: how an answer is found, and who gets it.
 
+pub mod effects;
 pub mod failure;
 pub mod json;
 pub mod log;
 pub mod objects;
+pub mod questions;
 pub mod request;
+pub mod uses;

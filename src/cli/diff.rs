@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 
 use super::failure::{Ended, Failure};
 use super::history::labels_of;
+use super::render;
 use super::session::Session;
-use super::{json, render};
-use crate::answer::{objects, request};
+use crate::answer::{effects, objects, request};
 use crate::diff::Change;
 use crate::query::{Archive, Difference, Effects, Instant, Scope, Turned};
 
@@ -65,10 +65,14 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         false => print(&archive, &from, &to, &scope, session).await?,
     }
     if arguments.effect {
-        let effects = archive.effects(&from, &to, &scope).await?;
+        let found = archive.effects(&from, &to, &scope).await?;
         match session.globals.json {
-            true => print_effects_json(&archive, &to, &effects, session)?,
-            false => print_effects(&archive, &to, &effects, session)?,
+            true => {
+                for line in effects::rows(&archive, &to, &found)? {
+                    session.console.line(line)?;
+                }
+            }
+            false => print_effects(&archive, &to, &found, session)?,
         }
     }
     session.end_with_basis(&[&bases[0], &bases[1]], false)?;
@@ -124,42 +128,6 @@ async fn print(
     let (added, removed, changed) = (count(Change::Added), count(Change::Removed), count(Change::Changed));
     let gap = if found.is_empty() { "" } else { "\n" };
     session.console.line(format!("{gap}{added} added, {removed} removed, {changed} changed"))?;
-    Ok(())
-}
-
-/// An effect as a line: who, what, how.
-fn print_effects_json(
-    archive: &Archive,
-    to: &Instant,
-    effects: &Effects,
-    session: &mut Session<'_>,
-) -> Result<(), Failure> {
-    for effect in &effects.access {
-        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
-        let path = effect.access.path.iter().map(|step| {
-            let row = json::Object::new().text("kind", step.kind.as_str()).text("from", &step.from);
-            row.optional_text("to", step.to.as_ref().map(|key| key.as_str()))
-                .raw("by", &json::array(step.by.iter().map(|key| json::quoted(key.as_str()))))
-                .number("since", step.held.from)
-                .end()
-        });
-        let row = json::Object::new()
-            .text("effect", effect.turned.as_str())
-            .text("subject", &effect.access.subject)
-            .optional_text("name", archive.label_of_key(&effect.access.subject, to.capture.seq)?.as_deref())
-            .text("power", power.kind)
-            .text("target", power.target)
-            .optional_text("target_name", power.name.as_deref())
-            .optional_text("scope", power.scope.as_deref())
-            .text("form", power.form)
-            .raw("path", &json::array(path));
-        session.console.line(row.text("certainty", effect.access.certainty.as_str()).end())?;
-    }
-    for account in &effects.accounts {
-        let name = archive.label_of_key(&account.key, to.capture.seq)?;
-        let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
-        session.console.line(row.optional_text("name", name.as_deref()).text("power", "account").end())?;
-    }
     Ok(())
 }
 
