@@ -93,7 +93,7 @@ async fn probes_and_metrics_say_what_the_service_does() {
     let local = machine();
     let name = world.tenant.tenant_id();
     let tenant = Arc::new(Tenant::new(&name, local.path(), false, Arc::new(world.clock.clone())));
-    let url = listen(tenure::web::router(vec![tenant.clone()])).await;
+    let url = listen(tenure::web::router(vec![tenant.clone()], None, true)).await;
     let mut service = service(&world, &tenant, Stop::default());
     let (status, _, text) = get(&format!("{url}/readyz")).await;
     assert_eq!((status, text.contains("opening")), (503, true), "{text}");

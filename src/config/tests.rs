@@ -61,7 +61,13 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
             };
             let lines = TEMPLATE.lines().filter(|line| !line.starts_with(excluded));
             // An address alone is half of a receiver.
-            let also = if name == "webhook_url" { "# webhook_secret_file" } else { "# nothing" };
+            let also = match name.as_str() {
+                "webhook_url" => "# webhook_secret_file",
+                "oidc_audience" => "# oidc_issuer",
+                "tls_certificate_file" => "# tls_key_file",
+                "tls_key_file" => "# tls_certificate_file",
+                _ => "# nothing",
+            };
             let is_wanted = |line: &str| line == format!("# {name} = {value}") || line.starts_with(also);
             let lines = lines.map(|line| if is_wanted(line) { &line[2..] } else { line });
             let text: String = lines.flat_map(|line| [line, "\n"]).collect();
@@ -71,7 +77,7 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
     let (template, least) = (parse(TEMPLATE, &[]).unwrap(), parse(LEAST, &[]).unwrap());
     assert_eq!(template.limits, least.limits);
     assert_eq!(template.limits, graph::Limits::default());
-    assert_eq!((template.store, template.listen), (least.store, least.listen));
+    assert_eq!((template.store, template.web), (least.store, least.web));
     assert_eq!((template.mirror, template.expiry), (None, None));
     assert_eq!((template.schedule, template.retention), (least.schedule, least.retention));
     assert_eq!(template.capture.off, Vec::<String>::new());

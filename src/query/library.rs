@@ -33,6 +33,11 @@ impl Library {
         Ok(Some(Library { store, index: Arc::new(index), lines, bodies: Bodies::default() }))
     }
 
+    /// Whether the index still is the one that others write.
+    pub fn is_current(&self) -> bool {
+        self.index.is_current()
+    }
+
     /// The archive as it is indexed now: whatever is committed later is not in it.
     ///
     /// # Errors
