@@ -484,6 +484,8 @@ async fn content_line(
     key: &Key,
     version: &Version,
 ) -> Result<(Content, Vec<u8>), QueryError> {
+    // What is read from memory alone would never let anybody end it who no longer waits.
+    tokio::task::consume_budget().await;
     let pack = view.pack(version.pack)?;
     let bytes = lines.line(&pack.name, pack.len, version.place).await?;
     let seq = version.seq;

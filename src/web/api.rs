@@ -15,6 +15,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::access::{Access, Caller, Denial};
@@ -157,7 +158,7 @@ impl Api {
         let (cancel, mut cancelled) = oneshot::channel::<()>();
         let alive = Alive { _cancel: cancel };
         let (head, answered) = oneshot::channel();
-        let (clock, runtime) = (self.clock.clone(), tokio::runtime::Handle::current());
+        let (now, runtime) = (self.clock.now(), tokio::runtime::Handle::current());
         let patience = match question.operation.form {
             Form::Lines(_) => self.options.patience * LONG,
             _ => self.options.patience,
@@ -166,12 +167,11 @@ impl Api {
         under_way.fetch_add(1, Ordering::Relaxed);
         let work = tokio::task::spawn_blocking(move || {
             let _place = place;
-            let limit = clock.clone();
             let is_in_time = runtime.block_on(async {
                 tokio::select! {
-                    () = question.work(head, clock) => true,
+                    biased;
                     _ = &mut cancelled => true,
-                    () = limit.sleep(patience) => false,
+                    done = tokio::time::timeout(patience, question.work(head, now)) => done.is_ok(),
                 }
             });
             under_way.fetch_sub(1, Ordering::Relaxed);
@@ -259,12 +259,12 @@ impl Question {
     }
 
     /// Answers, records, and hands out the head; then, of a long answer, the rest.
-    async fn work(&self, head: oneshot::Sender<Head>, clock: Arc<dyn Clock>) {
+    async fn work(&self, head: oneshot::Sender<Head>, now: Timestamp) {
         let asking = Asking {
             operation: self.operation.name,
             shelf: &self.shelf,
             parameters: &self.parameters,
-            now: clock.now(),
+            now,
             has: self.has.clone(),
         };
         let answer = asking.answer().await;
@@ -290,7 +290,7 @@ impl Question {
             Ok(Answer::Lines { lines, tag }) => {
                 let (sender, pieces) = mpsc::channel(PIECES);
                 if head.send(Head::Lines { tag, pieces }).is_ok() {
-                    stream(&lines, Outlet::new(sender, clock)).await;
+                    stream(&lines, Outlet::new(sender)).await;
                 }
                 return;
             }

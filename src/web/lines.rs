@@ -6,7 +6,6 @@
 //! it isn't whole, whatever a proxy made of a connection that broke.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -15,7 +14,6 @@ use tokio::sync::mpsc::Sender;
 use crate::answer::failure::Failure;
 use crate::answer::json::{self, Object};
 use crate::answer::{effects, objects};
-use crate::clock::Clock;
 use crate::query::{Archive, Basis, Instant, Scope};
 
 /// Bytes that leave at a time.
@@ -34,7 +32,6 @@ pub(super) enum Lines {
 /// Where lines go.
 pub(super) struct Outlet {
     pub sender: Sender<io::Result<Bytes>>,
-    pub clock: Arc<dyn Clock>,
     buffer: Vec<u8>,
     rows: u64,
 }
@@ -54,8 +51,8 @@ impl<E: Into<Failure>> From<E> for Cut {
 }
 
 impl Outlet {
-    pub fn new(sender: Sender<io::Result<Bytes>>, clock: Arc<dyn Clock>) -> Outlet {
-        Outlet { sender, clock, buffer: Vec::new(), rows: 0 }
+    pub fn new(sender: Sender<io::Result<Bytes>>) -> Outlet {
+        Outlet { sender, buffer: Vec::new(), rows: 0 }
     }
 
     async fn line(&mut self, line: &str) -> Result<(), Cut> {
@@ -67,9 +64,9 @@ impl Outlet {
 
     async fn flush(&mut self) -> Result<(), Cut> {
         let piece = Bytes::from(std::mem::take(&mut self.buffer));
-        tokio::select! {
-            sent = self.sender.send(Ok(piece)) => sent.map_err(|_| Cut::Gone),
-            () = self.clock.sleep(STALL) => Err(Cut::Gone),
+        match tokio::time::timeout(STALL, self.sender.send(Ok(piece))).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Cut::Gone),
         }
     }
 

@@ -62,7 +62,7 @@ struct Metrics {
     waiting: Number,
     web_requests: Count,
     web_denied: Count,
-    web_questions: Number,
+    web_questions: Gauge<f64, AtomicU64>,
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -125,7 +125,7 @@ impl Metrics {
             };
             family.get_or_create(&labels).inc_by(*count);
         }
-        self.web_questions.get_or_create(&Vec::new()).set(api.under_way.load(Ordering::Relaxed) as f64);
+        self.web_questions.set(api.under_way.load(Ordering::Relaxed) as f64);
     }
 
     fn fill(&self, health: &Health) {
