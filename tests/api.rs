@@ -2,6 +2,8 @@
 
 #[path = "api/issuer.rs"]
 mod issuer;
+#[path = "api/schemathesis.rs"]
+mod schemathesis;
 #[path = "api/served.rs"]
 mod served;
 mod support;

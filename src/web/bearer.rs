@@ -122,10 +122,10 @@ fn caller(claims: &Value, expected: &Issuer, now: Timestamp) -> Result<Caller, &
     }
     let instant = |name: &str| Timestamp::from_second(claims.get(name)?.as_i64()?).ok();
     let later = |at: Timestamp, by: SignedDuration| at.saturating_add(by).unwrap_or(at);
-    if !instant("exp").is_some_and(|exp| now < later(exp, LEEWAY)) {
+    if instant("exp").is_none_or(|exp| now >= later(exp, LEEWAY)) {
         return Err("expired");
     }
-    if !instant("nbf").is_some_and(|nbf| now >= later(nbf, -LEEWAY)) {
+    if instant("nbf").is_none_or(|nbf| now < later(nbf, -LEEWAY)) {
         return Err("not-yet-valid");
     }
     // An identity token has the same issuer, audience and keys. It tells an application who signed in there, and gives
