@@ -39,7 +39,7 @@ pub struct Kept {
 impl Kept {
     pub async fn new(name: &str, users: usize) -> Kept {
         let directory = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&directory.path().join("archive")));
+        let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(directory.path().join("archive")));
         let start = at("2026-08-01T00:00:00Z");
         let builder = ArchiveBuilder::new(store, name, start).await;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -84,7 +84,7 @@ impl Kept {
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
-        Arc::new(FilesystemStore::new(&self.directory.path().join("archive")))
+        Arc::new(FilesystemStore::new(self.directory.path().join("archive")))
     }
 
     pub fn index(&self) -> std::path::PathBuf {
