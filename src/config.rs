@@ -5,7 +5,6 @@
 //! Strict on purpose: an option that is misspelled is an error that names the nearest one, never a default silently
 //! taken. Secrets aren't read here until somebody asks for the options that need them.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ mod options;
 mod read;
 mod service;
 mod storage;
+mod web;
 
 use credential::Surroundings;
 pub use credential::{Credential, SecretPlace};
@@ -177,8 +177,8 @@ pub struct Config {
     pub retention_years: u64,
     /// As whom segments are ended in a storage account, if anybody is named.
     pub expiry: Option<AzureAccess>,
-    /// Where the web page and the API listen.
-    pub listen: SocketAddr,
+    /// How others reach the service, and who may ask it.
+    pub web: crate::web::Options,
     /// Bounds on what is asked of Graph.
     pub limits: graph::Limits,
     /// How captures are done.
@@ -227,6 +227,7 @@ impl Config {
         let expiry = AzureAccess::read_expiry(&settings, captured)?;
         let retention = read_retention(&settings)?;
         let service = Service::read(&settings)?;
+        let web = web::read(&settings, &tenant)?;
         Ok(Config {
             path: path.to_owned(),
             tenant,
@@ -252,7 +253,7 @@ impl Config {
             retention,
             retention_years: retention.years(),
             expiry,
-            listen: settings.parsed("web.listen", "an address and a port, as in \"127.0.0.1:8470\"")?,
+            web,
             capture: read_capture(&settings)?,
             limits,
         })

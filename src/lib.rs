@@ -1,5 +1,6 @@
 //! Tenure: a long-retention archive for Microsoft Entra ID.
 
+pub mod answer;
 pub mod archive;
 pub mod canonical;
 pub mod capture;

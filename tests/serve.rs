@@ -93,7 +93,7 @@ async fn probes_and_metrics_say_what_the_service_does() {
     let local = machine();
     let name = world.tenant.tenant_id();
     let tenant = Arc::new(Tenant::new(&name, local.path(), false, Arc::new(world.clock.clone())));
-    let url = listen(tenure::web::router(vec![tenant.clone()])).await;
+    let url = listen(tenure::web::router(vec![tenant.clone()], None, true)).await;
     let mut service = service(&world, &tenant, Stop::default());
     let (status, _, text) = get(&format!("{url}/readyz")).await;
     assert_eq!((status, text.contains("opening")), (503, true), "{text}");
@@ -489,6 +489,24 @@ async fn one_process_serves_two_tenants_tells_its_supervisor_and_stops_when_told
         let (status, _, text) = get(&format!("{url}/{path}")).await;
         assert_eq!(status, 200, "{text}");
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["tenants"].as_array().unwrap().len(), 2);
+    }
+    // The interface, beside the captures of the same process: whoever has the token that the service made may ask it.
+    let file = config.parent().unwrap().join("state/web.token");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let token = std::fs::read_to_string(&file).unwrap();
+    let ask = async |path: String, token: &str| {
+        let request = reqwest::Client::new().get(format!("{url}/api/v1{path}")).bearer_auth(token.trim());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask("/tenants".to_owned(), &"0".repeat(64)).await.0, 401);
+    for tenant in &simulated {
+        let (status, text) = ask(format!("/tenants/{}/dump?collection=user", tenant.tenant_id()), &token).await;
+        assert!(status == 200 && text.lines().count() > 20, "{status} {text}");
+        let (status, text) = ask(format!("/tenants/{}/status", tenant.tenant_id()), &token).await;
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, &found["service"]["tenant"]), (200, &json!(tenant.tenant_id())), "{text}");
     }
     let metrics = samples(&get(&format!("{url}/metrics")).await.2);
     for tenant in &simulated {

@@ -22,8 +22,12 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("query", &["archive", "canonical", "diff", "hash", "index", "model", "store"]),
     ("hold", &["archive", "clock", "hash", "store"]),
     ("daemon", &["archive", "capture", "clock", "collect", "hash", "index", "ledger", "query", "store"]),
-    ("web", &["clock", "daemon", "ledger"]),
-    ("config", &["capture", "daemon", "graph", "hold", "model"]),
+    ("answer", &["archive", "canonical", "clock", "diff", "index", "ledger", "model", "query", "store"]),
+    (
+        "web",
+        &["answer", "archive", "canonical", "clock", "daemon", "hash", "index", "ledger", "model", "query", "store"],
+    ),
+    ("config", &["capture", "daemon", "graph", "hold", "model", "web"]),
 ];
 
 fn root() -> PathBuf {

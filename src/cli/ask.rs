@@ -2,12 +2,13 @@
 //!
 //! Must never know: how a question is answered.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::failure::{Ended, Failure, Kind};
 use super::render;
 use super::session::Session;
-use crate::query::questions::{self, Ability, Answer, CATALOGUE, Parameter, ParameterKind, Question, Span, Times};
+use crate::answer::questions::{described, kind};
+use crate::query::questions::{self, Ability, Answer, CATALOGUE, Question, Span, Times};
 
 /// Arguments of `tenure ask`.
 #[derive(Debug, clap::Args)]
@@ -133,49 +134,6 @@ fn span(span: Span) -> &'static str {
     match span {
         Span::Instant => "a time",
         Span::Period => "a period",
-    }
-}
-
-/// A question as JSON: what a program needs to ask it.
-fn described(question: &Question) -> Map<String, Value> {
-    let parameter = |parameter: &Parameter| {
-        json!({
-            "name": parameter.name,
-            "kind": kind(parameter.kind),
-            "required": parameter.default.is_none(),
-            "default": parameter.default.filter(|text| !text.is_empty()),
-            "description": parameter.description,
-        })
-    };
-    let missing = match question.ability {
-        Ability::Answered(_) => Value::Null,
-        Ability::Missing(missing) => missing.into(),
-    };
-    let about = match question.span {
-        Span::Instant => "instant",
-        Span::Period => "period",
-    };
-    let json = json!({
-        "number": question.number,
-        "name": question.name,
-        "title": question.title,
-        "description": question.description,
-        "version": question.version,
-        "about": about,
-        "parameters": question.parameters.iter().map(parameter).collect::<Vec<_>>(),
-        "needs": question.needs,
-        "missing": missing,
-    });
-    json.as_object().cloned().unwrap_or_default()
-}
-
-fn kind(kind: ParameterKind) -> String {
-    match kind {
-        ParameterKind::Object(collections) => format!("object: {}", collections.join(", ")),
-        ParameterKind::Text => "text".to_owned(),
-        ParameterKind::Number => "whole number".to_owned(),
-        ParameterKind::Flag => "true or false".to_owned(),
-        ParameterKind::Choice(words) => words.join(" | "),
     }
 }
 

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::console::Progress;
 use super::failure::{Ended, Failure};
+use super::render;
 use super::session::{Place, Session, bound};
-use super::{json, render};
+use crate::answer::uses::{self, DENIALS, Wanted};
 use crate::archive::reader::ReadError;
 use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
 use crate::ledger::{Ledger, Record, RecordId, records_of};
@@ -67,12 +68,8 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let (from, to) = (arguments.from.as_deref(), arguments.to.as_deref());
     let from = bound(session, &*store, from.or(arguments.at.as_deref()), Moment::first).await?;
     let to = bound(session, &*store, to.or(arguments.at.as_deref()), Moment::last).await?;
-    let is_wanted = |record: &Record| {
-        from.is_none_or(|from| record.at >= from)
-            && to.is_none_or(|to| record.at <= to)
-            && arguments.who.as_deref().is_none_or(|who| is_by(record, who))
-            && arguments.operation.as_deref().is_none_or(|name| record.operation().unwrap_or(DENIALS) == name)
-    };
+    let wanted = Wanted { from, to, who: arguments.who, operation: arguments.operation };
+    let is_wanted = |record: &Record| wanted.holds(record);
     // First what waits: what is brought into the chain meanwhile is found there, and shown once.
     let spooled = Ledger::open(&config.state_path, session.clock.clone()).spooled()?;
     let progress = Progress::new(&session.console, "reading the log");
@@ -85,7 +82,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         for record in chain.take(&*store, &step).await?.into_iter().filter(is_wanted) {
             let row = Row { seq: Some(step.seq), record };
             match session.globals.json {
-                true => session.console.line(to_json(&row))?,
+                true => session.console.line(uses::used(row.seq, &row.record))?,
                 false => shown.push(row),
             }
         }
@@ -94,7 +91,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     for record in spooled.into_iter().filter(|record| !chain.seen.contains(&record.id) && is_wanted(record)) {
         let row = Row { seq: None, record };
         match session.globals.json {
-            true => session.console.line(to_json(&row))?,
+            true => session.console.line(uses::used(row.seq, &row.record))?,
             false => shown.push(row),
         }
     }
@@ -153,28 +150,6 @@ impl Chain {
         }
         broken.is_empty() && self.lost.is_empty()
     }
-}
-
-/// What a count of strangers is called among operations.
-const DENIALS: &str = "denials";
-
-/// Whether `who` names the one who asked: a name, a number, an id or a role.
-fn is_by(record: &Record, who: &str) -> bool {
-    let is = |value: &Value| match value {
-        Value::String(text) => text.eq_ignore_ascii_case(who),
-        Value::Number(number) => number.to_string() == who,
-        Value::Array(values) => {
-            values.iter().any(|value| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(who)))
-        }
-        _ => false,
-    };
-    record.members.get("who").and_then(Value::as_object).is_some_and(|members| members.values().any(is))
-}
-
-/// The record as it was written, and where it stands.
-fn to_json(row: &Row) -> String {
-    let seq = row.seq.map_or("null".to_owned(), |seq| seq.to_string());
-    json::Object::new().raw("seq", &seq).raw("record", &String::from_utf8_lossy(&row.record.text)).end()
 }
 
 fn print(rows: &[Row], session: &mut Session<'_>) -> Result<(), Failure> {

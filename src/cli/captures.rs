@@ -12,9 +12,10 @@ use super::failure::{Ended, Failure};
 use super::render;
 use super::session::Session;
 use super::storage::Purpose;
+use crate::answer::log;
 use crate::archive::entry::{Body, Coverage, Status};
 use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
-use crate::query::{EXPECTED_DISTANCE, Moment};
+use crate::query::EXPECTED_DISTANCE;
 use crate::store::{FilesystemStore, Store};
 
 /// Arguments of `tenure captures`.
@@ -56,7 +57,12 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         {
             ended.extend(entry.body.target);
         }
-        if is_within(&step, &from, &to) {
+        // Damaged entries are always shown: nobody knows their time.
+        let is_wanted = match &step.verdict {
+            Verdict::Good(entry) => log::is_within(&entry.body, &from, &to),
+            _ => true,
+        };
+        if is_wanted {
             steps.push(step);
         }
         next = walker.step(&*store, end).await?;
@@ -84,25 +90,6 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     Ok(if sound { Ended::Done } else { Ended::Finding })
 }
 
-/// Damaged entries are always shown: nobody knows their time.
-fn is_within(step: &Step, from: &Moment, to: &Moment) -> bool {
-    let Verdict::Good(entry) = &step.verdict else { return true };
-    let at = time_of(&entry.body);
-    let begun = match from {
-        Moment::Capture(seq) => step.seq >= *seq,
-        from => from.first().is_none_or(|from| at >= from),
-    };
-    let ended = match to {
-        Moment::Capture(seq) => step.seq <= *seq,
-        to => to.last().is_none_or(|to| at <= to),
-    };
-    begun && ended
-}
-
-fn time_of(body: &Body) -> Timestamp {
-    if body.is_capture() { body.query_time() } else { body.committed }
-}
-
 fn print(steps: &[Step], ended: &BTreeSet<u64>, session: &mut Session<'_>) -> Result<(), Failure> {
     let mut rows = Vec::with_capacity(steps.len());
     let mut last_capture: Option<Timestamp> = None;
@@ -113,7 +100,7 @@ fn print(steps: &[Step], ended: &BTreeSet<u64>, session: &mut Session<'_>) -> Re
             continue;
         };
         let body = &entry.body;
-        let at = time_of(body);
+        let at = log::time_of(body);
         let mut notes = Vec::new();
         if body.is_capture() {
             let distance = last_capture.map(|last| at.duration_since(last));

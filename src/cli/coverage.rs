@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::{Ended, Failure};
+use super::render;
 use super::session::Session;
 use super::storage::Purpose;
-use super::{json, render};
+use crate::answer::log;
 use crate::archive::walker::{Step, Verdict, Walker, greatest_seq};
 use crate::query::{Course, Hole, Mark, Subject, Timeline};
 use crate::store::{FilesystemStore, Store};
@@ -59,7 +60,10 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Err(Failure::new(super::Kind::Usage, text).hint(format!("it knows {known}")));
     }
     let lines: Vec<String> = match session.globals.json {
-        true => rows.iter().map(in_json).chain(timeline.outages().iter().map(outage_in_json)).collect(),
+        true => {
+            let courses = rows.iter().map(|(subject, course)| log::course(subject, course));
+            courses.chain(timeline.outages().iter().map(log::outage)).collect()
+        }
         false => vec![table(&rows, timeline.outages())],
     };
     for line in lines {
@@ -114,28 +118,4 @@ fn holes(holes: &[Hole]) -> String {
     let more = holes.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(", and {more} before") } else { String::new() };
     format!("{}{more}", shown.join(", "))
-}
-
-fn mark_in_json(mark: Option<Mark>) -> String {
-    let row = |mark: Mark| json::Object::new().number("seq", mark.seq).text("time", json::time(mark.time)).end();
-    mark.map_or("null".to_owned(), row)
-}
-
-fn hole_in_json(hole: &Hole) -> String {
-    let status = hole.status.map(crate::archive::entry::Status::as_str);
-    let row = json::Object::new().raw("from", &mark_in_json(Some(hole.from))).raw("to", &mark_in_json(Some(hole.to)));
-    row.optional_text("status", status).optional_text("code", hole.code.as_deref()).end()
-}
-
-fn in_json((subject, course): &(&Subject, &Course)) -> String {
-    let row = json::Object::new().text("collection", &subject.0).optional_text("relation", subject.1.as_deref());
-    let row = row.optional_text("facet", subject.2.as_deref()).optional_text("property", subject.3.as_deref());
-    let row = row.raw("since", &mark_in_json(course.since)).raw("last", &mark_in_json(course.last));
-    let row = row.text("status", course.status.as_str()).optional_text("code", course.code.as_deref());
-    let row = row.optional_text("needs", course.needs.as_deref());
-    row.raw("holes", &json::array(course.holes.iter().map(hole_in_json))).end()
-}
-
-fn outage_in_json(outage: &Hole) -> String {
-    json::Object::new().raw("outage", &hole_in_json(outage)).end()
 }

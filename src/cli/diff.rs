@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use super::failure::{Ended, Failure};
 use super::history::labels_of;
-use super::session::{Session, check_collection};
-use super::{json, render};
+use super::render;
+use super::session::Session;
+use crate::answer::{effects, objects, request};
 use crate::diff::Change;
 use crate::query::{Archive, Difference, Effects, Instant, Scope, Turned};
 
@@ -37,7 +38,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    check_collection(arguments.collection.as_deref())?;
+    request::collection(arguments.collection.as_deref())?;
     let (from, to) = (session.moment(Some(&arguments.from))?, session.moment(Some(&arguments.to))?);
     let archive = session
         .archive(
@@ -65,10 +66,14 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         false => print(&archive, &from, &to, &scope, session).await?,
     }
     if arguments.effect {
-        let effects = archive.effects(&from, &to, &scope).await?;
+        let found = archive.effects(&from, &to, &scope).await?;
         match session.globals.json {
-            true => print_effects_json(&archive, &to, &effects, session)?,
-            false => print_effects(&archive, &to, &effects, session)?,
+            true => {
+                for line in effects::rows(&archive, &to, &found)? {
+                    session.console.line(line)?;
+                }
+            }
+            false => print_effects(&archive, &to, &found, session)?,
         }
     }
     session.end_with_basis(&[&bases[0], &bases[1]], false)?;
@@ -87,20 +92,11 @@ async fn print_json(
 ) -> Result<(), Failure> {
     archive
         .difference(from, to, scope, |difference| {
-            session.console.line(to_json(&difference))?;
+            session.console.line(objects::difference(&difference))?;
             Ok(ControlFlow::Continue(()))
         })
         .await?;
     Ok(())
-}
-
-fn to_json(difference: &Difference) -> String {
-    json::Object::new()
-        .text("key", &difference.key)
-        .text("change", difference.change.as_str())
-        .raw("properties", &json::properties(&difference.properties))
-        .raw("links", &json::link_changes(&difference.links))
-        .end()
 }
 
 /// Differences that are collected before they are printed with labels, which are reads of their own.
@@ -136,67 +132,7 @@ async fn print(
     Ok(())
 }
 
-/// An effect as a line: who, what, how.
-fn print_effects_json(
-    archive: &Archive,
-    to: &Instant,
-    effects: &Effects,
-    session: &mut Session<'_>,
-) -> Result<(), Failure> {
-    for effect in &effects.access {
-        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
-        let path = effect.access.path.iter().map(|step| {
-            let row = json::Object::new().text("kind", step.kind.as_str()).text("from", &step.from);
-            row.optional_text("to", step.to.as_ref().map(|key| key.as_str()))
-                .raw("by", &json::array(step.by.iter().map(|key| json::quoted(key.as_str()))))
-                .number("since", step.held.from)
-                .end()
-        });
-        let row = json::Object::new()
-            .text("effect", effect.turned.as_str())
-            .text("subject", &effect.access.subject)
-            .optional_text("name", archive.label_of_key(&effect.access.subject, to.capture.seq)?.as_deref())
-            .text("power", power.kind)
-            .text("target", power.target)
-            .optional_text("target_name", power.name.as_deref())
-            .optional_text("scope", power.scope.as_deref())
-            .text("form", power.form)
-            .raw("path", &json::array(path));
-        session.console.line(row.text("certainty", effect.access.certainty.as_str()).end())?;
-    }
-    for account in &effects.accounts {
-        let name = archive.label_of_key(&account.key, to.capture.seq)?;
-        let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
-        session.console.line(row.optional_text("name", name.as_deref()).text("power", "account").end())?;
-    }
-    print_policies_json(archive, to, effects, session)
-}
-
-/// Whom policies stopped or began to cover: a line for each policy with its counts, and one for each who is named.
-fn print_policies_json(
-    archive: &Archive,
-    to: &Instant,
-    effects: &Effects,
-    session: &mut Session<'_>,
-) -> Result<(), Failure> {
-    for count in &effects.policies.counts {
-        let row = json::Object::new().text("effect", "coverage").text("policy", &count.policy);
-        let name = archive.label_of_key(&count.policy, to.capture.seq)?;
-        let row = row.optional_text("policy_name", name.as_deref());
-        session.console.line(row.number("began", count.began as u64).number("stopped", count.stopped as u64).end())?;
-    }
-    for effect in &effects.policies.named {
-        let row = json::Object::new().text("effect", if effect.began { "covered" } else { "not covered" });
-        let name = archive.label_of_key(&effect.subject, to.capture.seq)?;
-        let row = row.text("policy", &effect.policy).text("subject", &effect.subject);
-        let by = json::array(effect.by.iter().map(|key| json::quoted(key.as_str())));
-        let row = row.optional_text("name", name.as_deref()).text("after", &effect.after).raw("by", &by);
-        session.console.line(row.end())?;
-    }
-    Ok(())
-}
-
-/// The same for people.
+/// Whom policies stopped or began to cover, for people.
 fn print_policies(
     archive: &Archive,
     to: &Instant,
@@ -241,9 +177,9 @@ fn print_effects(archive: &Archive, to: &Instant, effects: &Effects, session: &m
         Ok(archive.label_of_key(key, to.capture.seq)?.map_or_else(|| key.to_string(), |name| format!("{name} ({key})")))
     };
     for effect in &effects.access {
-        let power = archive.power_words(&effect.access.power, to.capture.seq)?;
-        let target = power.name.unwrap_or(power.target);
-        let scope = power.scope.map_or(String::new(), |scope| format!(" {scope}"));
+        let power = &effect.words;
+        let target = power.name.as_ref().unwrap_or(&power.target);
+        let scope = power.scope.as_ref().map_or(String::new(), |scope| format!(" {scope}"));
         let mut path = Vec::new();
         for step in &effect.access.path[..effect.access.path.len().saturating_sub(1)] {
             path.extend(step.to.as_ref().map(&named).transpose()?);

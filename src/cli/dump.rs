@@ -5,7 +5,8 @@
 use std::ops::ControlFlow;
 
 use super::failure::{Ended, Failure};
-use super::session::{Session, check_collection};
+use super::session::Session;
+use crate::answer::request;
 
 /// Arguments of `tenure dump`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    check_collection(arguments.collection.as_deref())?;
+    request::collection(arguments.collection.as_deref())?;
     let moment = session.moment(arguments.at.as_deref())?;
     let archive = session
         .archive(

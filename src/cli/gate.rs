@@ -124,19 +124,6 @@ fn name_of(users: &str, uid: u32) -> Option<String> {
     })
 }
 
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Failure {
-        match error {
-            LedgerError::Append(error) => error.into(),
-            LedgerError::Spool { .. } => Failure::new(Kind::Failed, error).hint(
-                "nothing is answered that can't be recorded: whoever asks must be able to write in the directory of \
-                 [state]; free some space if the disk is full",
-            ),
-            _ => Failure::new(Kind::Usage, error).hint("nothing is answered that can't be recorded"),
-        }
-    }
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::failure::{Ended, Failure};
+use super::render;
 use super::session::Session;
-use super::{json, render};
+use crate::answer::objects;
 use crate::canonical::Key;
 use crate::diff::LinkChange;
 use crate::query::{Archive, Attributed, Moment, QueryError, Revision};
@@ -32,7 +33,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let basis = archive.basis(&head, Some(key.collection())).await?;
     if session.globals.json {
         for revision in &revisions {
-            session.console.line(to_json(&key, revision))?;
+            session.console.line(objects::revision(&key, revision))?;
         }
     } else {
         print(&archive, &key, &revisions, session).await?;
@@ -42,36 +43,6 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Ok(Ended::Finding);
     }
     Ok(if basis.is_incomplete() { Ended::Incomplete } else { Ended::Done })
-}
-
-fn to_json(key: &Key, revision: &Revision) -> String {
-    let row = json::Object::new().text("key", key).number("seq", revision.capture.seq);
-    let row = row.text("time", json::time(revision.capture.time)).text("change", revision.change.as_str());
-    let row = row.raw("after", &json::capture(revision.not_before.as_ref()));
-    let row = row.raw("until", &json::capture(Some(&revision.capture)));
-    let by = revision.by.iter().map(|attribution| {
-        json::Object::new()
-            .text("time", json::time(attribution.time))
-            .optional_text("actor", attribution.actor.key.as_ref().map(Key::as_str))
-            .optional_text("name", attribution.actor.name.as_deref())
-            .text("activity", &attribution.activity)
-            .text("event", &attribution.event)
-            .end()
-    });
-    row.raw("properties", &json::properties(&revision.properties))
-        .raw("links", &json::link_changes(&revision.links))
-        .raw("by", &json::array(by))
-        .optional_text("attributed", revision.attributed.as_ref().map(attributed))
-        .end()
-}
-
-/// The word for what the log says.
-fn attributed(attributed: &Attributed) -> &'static str {
-    match attributed {
-        Attributed::By(_) => "log",
-        Attributed::Silent => "silent",
-        Attributed::Unread => "unread",
-    }
 }
 
 /// Who did it, a line each.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::answer::json;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -30,7 +31,6 @@ mod gate;
 mod history;
 mod index;
 mod init;
-mod json;
 mod migrate;
 pub mod mirror;
 mod render;

@@ -3,9 +3,10 @@
 //! Must never know: how the answer is found.
 
 use super::failure::{Ended, Failure};
-use super::session::{Session, check_collection};
-use super::{json, render};
-use crate::query::{Found, Moment};
+use super::render;
+use super::session::Session;
+use crate::answer::{objects, request};
+use crate::query::Moment;
 
 /// Arguments of `tenure search`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ended, Failure> {
-    check_collection(arguments.collection.as_deref())?;
+    request::collection(arguments.collection.as_deref())?;
     let moment = session.moment(arguments.at.as_deref())?;
     let archive = session
         .archive(
@@ -48,7 +49,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let basis = archive.basis(at.as_ref().unwrap_or(&head), collection).await?;
     if session.globals.json {
         for found in &found {
-            session.console.line(to_json(found))?;
+            session.console.line(objects::found(found))?;
         }
     } else if found.is_empty() {
         session.console.line(format!("nothing is called {:?}", arguments.text))?;
@@ -72,10 +73,4 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Ok(Ended::Finding);
     }
     Ok(if basis.is_incomplete() { Ended::Incomplete } else { Ended::Done })
-}
-
-fn to_json(found: &Found) -> String {
-    let row = json::Object::new().text("key", &found.key).optional_text("label", found.label.as_deref());
-    let row = row.raw("matched", &json::array(found.matched.iter().map(|name| json::quoted(name))));
-    row.flag("present", found.present).number("last", found.last).end()
 }

@@ -6,7 +6,7 @@
 //! hard work for one keeps no other waiting, nor the probes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::config::{Config, SecretPlace};
 use crate::daemon::{self, Keeper, OpenFailure, Schedule, Service, Settings, Tasks, Tenant, Webhook, code};
 use crate::query::Archive;
 use crate::store::StoreError;
+use crate::web::{Access, Api, Entra, Identity, LocalToken, Options, Shelf, Tls};
 
 /// Arguments of `tenure serve`.
 #[derive(Debug, clap::Args)]
@@ -62,11 +63,21 @@ pub async fn run(_: Arguments, session: &mut Session<'_>) -> Result<Ended, Failu
     for config in configs {
         parts.push(part(config, &session.clock).await?);
     }
-    let listener = tokio::net::TcpListener::bind(main.listen).await.map_err(|error| {
-        Failure::new(Kind::Failed, format!("{} can't be listened at: {error}", main.listen))
+    let web = &main.web;
+    let tls = match &web.tls {
+        Some((certificate, key)) => {
+            Some(Arc::new(Tls::new(certificate, key, session.clock.clone()).map_err(|error| {
+                Failure::new(Kind::Configuration, error).hint("check tls_certificate_file and tls_key_file in [web]")
+            })?))
+        }
+        None => None,
+    };
+    let listener = tokio::net::TcpListener::bind(web.listen).await.map_err(|error| {
+        Failure::new(Kind::Failed, format!("{} can't be listened at: {error}", web.listen))
             .hint("set listen in [web] to an address of this machine that is free; another service may be running")
     })?;
     let address = listener.local_addr()?;
+    let api = api(web, &parts, session)?;
     let (stopper, stop) = Stopper::new();
     let tenants: Vec<Arc<Tenant>> = parts.iter().map(|part| part.tenant.clone()).collect();
     let mut threads = Vec::new();
@@ -79,13 +90,13 @@ pub async fn run(_: Arguments, session: &mut Session<'_>) -> Result<Ended, Failu
     }
     couriers.spawn(settle(tenants.clone(), session.clock.clone()));
     let mut signals = Signals::new()?;
-    let app = crate::web::router(tenants.clone());
+    let app = crate::web::router(tenants.clone(), api, web.is_local());
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let serving = {
-        let stop = stop.clone();
-        axum::serve(listener, app).with_graceful_shutdown(async move { stop.requested().await })
+        let (stop, clock) = (stop.clone(), session.clock.clone());
+        tokio::spawn(async move { crate::web::serve(listener, app, tls, clock, stop.requested()).await })
     };
-    let serving = tokio::spawn(async move { serving.await });
-    session.console.notice(format!("tenure serves {} at http://{address}", names(&tenants)));
+    session.console.notice(format!("tenure serves {} at {scheme}://{address}", names(&tenants)));
     tell(Word::Ready, &*session.clock).await;
     let ended = watch(&tenants, &threads, &mut signals, &*session.clock).await;
     tell(Word::Stopping, &*session.clock).await;
@@ -156,6 +167,63 @@ async fn part(config: Config, clock: &Arc<dyn Clock>) -> Result<Part, Failure> {
     };
     let tenant = Tenant::new(&config.tenant.id, &config.state_path, webhook.is_some(), clock.clone());
     Ok(Part { config, tenant: Arc::new(tenant), webhook })
+}
+
+/// What answers for these tenants, where the configuration wants that.
+fn api(web: &Options, parts: &[Part], session: &mut Session<'_>) -> Result<Option<Arc<Api>>, Failure> {
+    if !web.api {
+        return Ok(None);
+    }
+    let clock = session.clock.clone();
+    let access = match &web.identity {
+        Identity::Issuer(issuer) => {
+            let entra = Entra::new(issuer.clone(), clock.clone());
+            let entra = entra.map_err(|error| Failure::new(Kind::Configuration, error).hint("check [web]"))?;
+            Access::Entra(Box::new(entra))
+        }
+        Identity::TokenFile(path) => {
+            let token = local_token(path)?;
+            session.console.notice(format!("whoever has the token in {} may ask", path.display()));
+            Access::TokenFile(LocalToken::new(&token))
+        }
+    };
+    let mut shelves = Vec::new();
+    for part in parts {
+        let store = storage::open(&part.config, &clock, Purpose::Read)?;
+        shelves.push(Arc::new(Shelf::new(part.tenant.clone(), store, &part.config.index_path)));
+    }
+    Ok(Some(Arc::new(Api::new(shelves, access, web.clone(), clock))))
+}
+
+/// The token that lets its holder ask, made where there is none yet; readable by the service's user alone.
+fn local_token(path: &Path) -> Result<String, Failure> {
+    let wrong = |error: std::io::Error| {
+        let text = format!("the token file {} can't be used: {error}", path.display());
+        Failure::new(Kind::Configuration, text).hint("token_file in [web] says where it is, or where to make it")
+    };
+    match std::fs::read_to_string(path) {
+        Ok(token) if token.trim().len() >= 32 => Ok(token),
+        Ok(_) => {
+            let text = format!("the token file {} holds fewer than 32 characters", path.display());
+            Err(Failure::new(Kind::Configuration, text).hint("remove it, and the service makes another"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
+            let token = hex::encode(bytes) + "\n";
+            if let Some(directory) = path.parent() {
+                std::fs::create_dir_all(directory).map_err(wrong)?;
+            }
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(path).map_err(wrong)?;
+            std::io::Write::write_all(&mut file, token.as_bytes()).and_then(|()| file.sync_all()).map_err(wrong)?;
+            Ok(token)
+        }
+        Err(error) => Err(wrong(error)),
+    }
 }
 
 /// Begins to capture a tenant and to look after its archive.

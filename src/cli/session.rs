@@ -15,6 +15,7 @@ use super::failure::{Failure, Kind};
 use super::gate::Gate;
 use super::storage::{self, Purpose};
 use super::{Color, Globals, json, render, state};
+use crate::answer::request;
 use crate::archive::appender::{AppendError, Appender};
 use crate::archive::entry::{Entry, entry_name};
 use crate::archive::log::leaf_hash;
@@ -122,7 +123,7 @@ impl<'a> Session<'a> {
     /// As [`Session::place`], and what the index says.
     pub async fn archive(&mut self, operation: &str, parameters: &[(&str, Option<&str>)]) -> Result<Archive, Failure> {
         let known_at = parameters.iter().find(|(name, _)| *name == "known_at").and_then(|(_, value)| *value);
-        let known_at = known_at.map(parse_number).transpose()?;
+        let known_at = known_at.map(|text| request::known_at("--known-at", text)).transpose()?;
         let place = self.asked_place(operation, parameters).await?;
         let mut archive = self.open(place).await?;
         if let Some(seq) = known_at {
@@ -271,30 +272,6 @@ pub(super) async fn bound(
         Failure::new(Kind::Integrity, format!("entry {seq} tells no time: {error}")).hint("give a time instead")
     })?;
     Ok(Some(entry.body.query_time()))
-}
-
-/// A collection by name, with the nearest one in the error.
-pub(super) fn check_collection(name: Option<&str>) -> Result<(), Failure> {
-    let Some(name) = name else { return Ok(()) };
-    let known = || crate::model::COLLECTIONS.iter().map(|collection| collection.name);
-    if known().any(|known| known == name) {
-        return Ok(());
-    }
-    let nearest = known().max_by(|a, b| {
-        let score = |known: &str| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
-        score(a).total_cmp(&score(b))
-    });
-    let failure = Failure::new(Kind::Usage, format!("there is no collection {name:?}"));
-    Err(failure.hint(format!("did you mean {}? Known are: {}", nearest.unwrap_or_default(), {
-        known().collect::<Vec<_>>().join(", ")
-    })))
-}
-
-fn parse_number(text: &str) -> Result<u64, Failure> {
-    let number = text.trim().trim_start_matches('#').parse::<u32>();
-    number.map(u64::from).map_err(|_| {
-        Failure::new(Kind::Usage, format!("--known-at is {text:?}, expected the number of a capture, as in #123"))
-    })
 }
 
 /// Whether the archive is that of the configured tenant.

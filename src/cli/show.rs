@@ -3,8 +3,9 @@
 //! Must never know: how the answer is found.
 
 use super::failure::{Ended, Failure};
+use super::render;
 use super::session::Session;
-use super::{json, render};
+use crate::answer::objects;
 use crate::archive::line::Content;
 use crate::diff;
 use crate::query::{Answer, Archive, Link, label_of};
@@ -42,7 +43,7 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     let (key, id) = archive.resolve(&arguments.name, &at).await?;
     let answer = archive.as_of(&key, id, &at).await?;
     if session.globals.json {
-        session.console.line(to_json(&answer))?;
+        session.console.line(objects::object(&answer))?;
     } else {
         print(&archive, &answer, session).await?;
     }
@@ -50,19 +51,6 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         return Ok(Ended::Finding);
     }
     Ok(if answer.is_incomplete() { Ended::Incomplete } else { Ended::Done })
-}
-
-fn to_json(answer: &Answer) -> String {
-    let instant = &answer.basis.instant;
-    let mut row = json::Object::new().text("key", &answer.key).text("at", json::time(instant.capture.time));
-    row = row.number("seq", instant.capture.seq).text("certainty", answer.certainty.as_str());
-    row = row.raw("since", &json::capture(answer.since.as_ref()));
-    if let Some(read) = answer.read_since() {
-        row = row.number("read_since", read);
-    }
-    row = json::content(row, answer.content.as_ref());
-    row = row.raw("links", &json::links(&answer.links, "target"));
-    row.raw("incoming", &json::links(&answer.incoming, "source")).raw("basis", &json::basis(&answer.basis)).end()
 }
 
 async fn print(archive: &Archive, answer: &Answer, session: &mut Session<'_>) -> Result<(), Failure> {

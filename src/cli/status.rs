@@ -14,6 +14,7 @@ use super::failure::{Ended, Failure, Kind};
 use super::session::{Place, Session};
 use super::storage::{self, Purpose};
 use super::{render, state};
+use crate::answer::log;
 use crate::archive::appender::follow;
 use crate::archive::entry::{Body, Entry, entry_name};
 use crate::daemon::{MONTHS_AHEAD, STATUS_FILE};
@@ -98,21 +99,8 @@ impl Status {
 
     fn in_json(&self) -> String {
         let capture = self.capture.as_ref();
-        json!({
-            "entries": self.entries,
-            "last_entry": { "seq": self.last.seq, "kind": self.last.kind, "committed": self.last.committed.to_string() },
-            "last_capture": capture.map(|body| json!({
-                "seq": body.seq,
-                "time": body.query_time().to_string(),
-                "slot": body.slot.map(|slot| slot.to_string()),
-                "objects": body.state.objects,
-                "links": body.state.links,
-            })),
-            "running": self.is_running(),
-            "service": self.service,
-            "storage": self.storage,
-        })
-        .to_string()
+        let running = self.is_running();
+        log::status(self.entries, &self.last, capture, running, &self.service, &self.storage).to_string()
     }
 }
 

@@ -61,7 +61,13 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
             };
             let lines = TEMPLATE.lines().filter(|line| !line.starts_with(excluded));
             // An address alone is half of a receiver.
-            let also = if name == "webhook_url" { "# webhook_secret_file" } else { "# nothing" };
+            let also = match name.as_str() {
+                "webhook_url" => "# webhook_secret_file",
+                "oidc_audience" => "# oidc_issuer",
+                "tls_certificate_file" => "# tls_key_file",
+                "tls_key_file" => "# tls_certificate_file",
+                _ => "# nothing",
+            };
             let is_wanted = |line: &str| line == format!("# {name} = {value}") || line.starts_with(also);
             let lines = lines.map(|line| if is_wanted(line) { &line[2..] } else { line });
             let text: String = lines.flat_map(|line| [line, "\n"]).collect();
@@ -71,7 +77,7 @@ fn the_template_says_the_defaults_and_each_commented_line_is_taken() {
     let (template, least) = (parse(TEMPLATE, &[]).unwrap(), parse(LEAST, &[]).unwrap());
     assert_eq!(template.limits, least.limits);
     assert_eq!(template.limits, graph::Limits::default());
-    assert_eq!((template.store, template.listen), (least.store, least.listen));
+    assert_eq!((template.store, template.web), (least.store, least.web));
     assert_eq!((template.mirror, template.expiry), (None, None));
     assert_eq!((template.schedule, template.retention), (least.schedule, least.retention));
     assert_eq!(template.capture.off, Vec::<String>::new());
@@ -304,4 +310,36 @@ fn segments_are_ended_by_somebody_who_is_not_the_service() {
     let told = expiry("credential = \"same\"\n").unwrap_err().to_string();
     assert!(told.contains("expiry.credential is \"same\", expected one of none, client_secret"), "{told}");
     assert!(expiry("credential = \"sas\"\n").unwrap_err().to_string().contains("expiry.sas_file is missing"));
+}
+
+#[test]
+fn who_listens_beyond_this_machine_says_who_may_ask_and_how() {
+    let check =
+        |web: &str| parse(&format!("{LEAST}[web]\n{web}"), &[]).map(|config| config.web).map_err(|e| e.to_string());
+    let (far, tls) = ("listen = \"0.0.0.0:8470\"\n", "tls_certificate_file = \"c\"\ntls_key_file = \"k\"\n");
+    let issuer = "https://login.microsoftonline.com/11111111-1111-4111-8111-111111111111/v2.0";
+    let oidc = format!("oidc_audience = \"a, b\"\noidc_issuer = \"{issuer}\"\n");
+    let refused = |web: &str, expected: &str| {
+        let found = check(web).unwrap_err();
+        assert!(found.contains(expected), "{web}: {found}");
+    };
+    refused(far, "oidc_audience");
+    refused(&format!("{far}{tls}"), "oidc_audience");
+    refused(&format!("{far}{oidc}"), "tls_certificate_file");
+    refused("oidc_audience = \"a\"\n", "web.oidc_issuer");
+    refused(
+        "oidc_audience = \"a\"\noidc_issuer = \"https://login.microsoftonline.com/common/v2.0\"\n",
+        "web.oidc_issuer",
+    );
+    refused("oidc_audience = \" , \"\n".to_owned().as_str(), "web.oidc_issuer");
+    refused("tls_key_file = \"k\"\n", "web.tls_certificate_file");
+    refused("questions_at_once = 0\n", "web.questions_at_once");
+    assert!(!check(&format!("{far}api = false\n")).unwrap().api);
+    assert!(check(&format!("{far}{oidc}behind_proxy = true\n")).is_ok());
+    let web = check(&format!("{far}{oidc}{tls}")).unwrap();
+    let crate::web::Identity::Issuer(found) = web.identity else { panic!() };
+    assert_eq!((found.issuer.as_str(), found.audiences), (issuer, vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(found.tenant, "11111111-1111-4111-8111-111111111111");
+    let crate::web::Identity::TokenFile(file) = check("").unwrap().identity else { panic!() };
+    assert_eq!(file, Path::new("/srv/tenure/state/web.token"));
 }

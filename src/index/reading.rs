@@ -25,6 +25,8 @@ const LOOK_AHEAD: u64 = 64;
 pub struct Reader {
     database: redb::ReadOnlyDatabase,
     path: PathBuf,
+    /// Tells the file from another of its name.
+    file: Option<u64>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -41,6 +43,7 @@ impl Reader {
     /// no index of this layout.
     pub fn open(directory: &Path) -> Result<Option<Reader>, IndexError> {
         let path = directory.join(FILE);
+        let file = number_of(&path);
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
         let database = match builder.open_read_only(&path) {
@@ -52,11 +55,16 @@ impl Reader {
             }
             Err(error) => return Err(super::of_opening(error, path)),
         };
-        let reader = Reader { database, path };
+        let reader = Reader { database, path, file };
         match reader.has_layout()? {
             true => Ok(Some(reader)),
             false => Err(damaged("another layout")),
         }
+    }
+
+    /// Whether this still is the file of that name: an index that was thrown away is never written again.
+    pub fn is_current(&self) -> bool {
+        self.file.is_some() && self.file == number_of(&self.path)
     }
 
     fn has_layout(&self) -> Result<bool, IndexError> {
@@ -77,6 +85,18 @@ impl Reader {
     pub fn view(&self) -> Result<View, IndexError> {
         View::open(self.database.begin_read()?)
     }
+}
+
+/// What the file system calls the file, where it says.
+#[cfg(unix)]
+fn number_of(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|metadata| metadata.ino()).ok()
+}
+
+#[cfg(not(unix))]
+fn number_of(_: &Path) -> Option<u64> {
+    None
 }
 
 impl View {

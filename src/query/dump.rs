@@ -43,6 +43,32 @@ impl Archive {
         }
     }
 
+    /// Goes on with a dump as of `at` after the key `after`: appends whole lines of keys in order to `out` until it holds
+    /// `enough` bytes or there are no more keys. Returns the last key, and none at the end.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn dump_after(
+        &self,
+        at: &Instant,
+        collection: Option<&str>,
+        after: Option<&Key>,
+        enough: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Key>, QueryError> {
+        let keys = self.keys_after(collection, after)?;
+        for (key, id) in &keys {
+            // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
+            tokio::task::consume_budget().await;
+            self.write_lines(key, *id, at.capture.seq, out).await?;
+            if out.len() >= enough {
+                return Ok(Some(key.clone()));
+            }
+        }
+        let is_end = keys.len() < CHUNK;
+        Ok(keys.into_iter().next_back().map(|(key, _)| key).filter(|_| !is_end))
+    }
+
     fn keys_after(&self, collection: Option<&str>, after: Option<&Key>) -> Result<Vec<(Key, u32)>, QueryError> {
         let mut keys = Vec::with_capacity(CHUNK);
         self.view().each_key_after(collection, after, |key, id| {

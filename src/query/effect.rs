@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::access::{Access, Evaluator, Power};
+use super::access::{Access, Evaluator, Power, Words};
 use super::{Archive, Instant, PolicyEffects, QueryError, Scope};
 use crate::canonical::Key;
 use crate::index::{Version, VersionKind};
@@ -35,12 +35,14 @@ impl Turned {
 }
 
 /// Somebody gained or lost something, by the path by which they have or had it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     /// Which of both.
     pub turned: Turned,
     /// Who, what and how.
     pub access: Access,
+    /// What they gained or lost, in words as of the end at which they have it.
+    pub words: Words,
 }
 
 /// An account that came or went, or was switched on or off.
@@ -139,12 +141,13 @@ impl Archive {
             let (had, has) = (before.powers(&subject).await?, after.powers(&subject).await?);
             let gained = has.iter().filter(|(power, _)| !had.contains_key(*power)).map(|row| (Turned::Gained, row));
             let lost = had.iter().filter(|(power, _)| !has.contains_key(*power)).map(|row| (Turned::Lost, row));
-            effects
-                .access
-                .extend(gained.chain(lost).map(|(turned, (_, access))| Effect { turned, access: access.clone() }));
+            for (turned, (power, access)) in gained.chain(lost) {
+                let end = if turned == Turned::Lost { &before.evaluator } else { &after.evaluator };
+                effects.access.push(Effect { turned, access: access.clone(), words: end.words(power).await? });
+            }
         }
         // What weighs most comes first: roles, then what applications are allowed, then the rest.
-        effects.access.sort_by_cached_key(|effect| (effect.turned, weight(&effect.access), effect.clone()));
+        effects.access.sort_by_cached_key(|effect| (effect.turned, weight(&effect.access), effect.access.clone()));
         effects.accounts.sort();
         effects.accounts.dedup();
         Ok(effects)

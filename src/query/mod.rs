@@ -32,6 +32,7 @@ mod difference;
 mod dump;
 mod effect;
 mod history;
+mod library;
 mod names;
 mod policy_effect;
 pub mod power;
@@ -45,6 +46,7 @@ pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
+pub use library::Library;
 pub use names::{Candidate, Found};
 pub use policy_effect::{MOST_NAMED, PolicyCount, PolicyEffect, PolicyEffects};
 pub use time::{EXPECTED, InvalidMoment, Moment};
@@ -225,15 +227,18 @@ const KEPT_BODIES: usize = 1024;
 #[derive(Debug)]
 pub struct Archive {
     store: Arc<dyn Store>,
-    lines: LineReader,
+    lines: Arc<LineReader>,
     view: View,
     /// A view reads no longer than its database is open.
     #[expect(dead_code, reason = "kept open, not used")]
-    index: index::Reader,
+    index: Arc<index::Reader>,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
-    bodies: Mutex<HashMap<u64, Arc<Body>>>,
+    bodies: Bodies,
 }
+
+/// Entry bodies by number, as far as they are kept.
+type Bodies = Arc<Mutex<HashMap<u64, Arc<Body>>>>;
 
 impl Archive {
     /// Opens the index in `directory`. What is indexed up to the head of the log is read beside whoever writes; otherwise
@@ -292,8 +297,8 @@ impl Archive {
 
     fn of(store: Arc<dyn Store>, index: index::Reader, view: View, keys: Vec<Verifier>) -> Result<Archive, QueryError> {
         let horizon = view.last_capture()?;
-        let lines = LineReader::new(store.clone());
-        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Mutex::default() })
+        let (lines, index) = (Arc::new(LineReader::new(store.clone())), Arc::new(index));
+        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Bodies::default() })
     }
 
     /// Answers from here on as the archive knew when entry `seq` was its head: nothing committed later is looked at.
@@ -381,16 +386,7 @@ impl Archive {
         if let Some(body) = self.kept().get(&seq) {
             return Ok(body.clone());
         }
-        let file = match self.store.get(&entry_name(seq)).await {
-            Ok(file) => file,
-            Err(StoreError::NotFound { .. }) => return Err(QueryError::Entry { seq, source: None }),
-            Err(error) => return Err(error.into()),
-        };
-        let entry = Entry::parse(&file).map_err(|source| QueryError::Entry { seq, source: Some(source) })?;
-        if entry.body.seq != seq || !self.keys.iter().any(|key| entry.is_signed_by(key)) {
-            return Err(QueryError::Entry { seq, source: None });
-        }
-        let body = Arc::new(entry.body);
+        let body = Arc::new(self.entry(seq).await?.body);
         let mut kept = self.kept();
         if kept.len() >= KEPT_BODIES {
             kept.clear();
@@ -410,6 +406,23 @@ impl Archive {
             Err(StoreError::NotFound { .. }) => Err(QueryError::Entry { seq, source: None }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Entry `seq` as it was committed, its signature checked against the keys of the archive.
+    ///
+    /// # Errors
+    /// [`QueryError::Entry`] where it isn't one.
+    pub async fn entry(&self, seq: u64) -> Result<Entry, QueryError> {
+        let file = match self.store.get(&entry_name(seq)).await {
+            Ok(file) => file,
+            Err(StoreError::NotFound { .. }) => return Err(QueryError::Entry { seq, source: None }),
+            Err(error) => return Err(error.into()),
+        };
+        let entry = Entry::parse(&file).map_err(|source| QueryError::Entry { seq, source: Some(source) })?;
+        if entry.body.seq != seq || !self.keys.iter().any(|key| entry.is_signed_by(key)) {
+            return Err(QueryError::Entry { seq, source: None });
+        }
+        Ok(entry)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Body>>> {
@@ -474,6 +487,8 @@ async fn content_line(
     key: &Key,
     version: &Version,
 ) -> Result<(Content, Vec<u8>), QueryError> {
+    // What is read from memory alone would never let anybody end it who no longer waits.
+    tokio::task::consume_budget().await;
     let pack = view.pack(version.pack)?;
     let bytes = lines.line(&pack.name, pack.len, version.place).await?;
     let seq = version.seq;

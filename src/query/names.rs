@@ -150,6 +150,21 @@ impl Archive {
         at: Option<&Instant>,
         collection: Option<&str>,
     ) -> Result<Vec<Found>, QueryError> {
+        self.search_after(text, at, collection, None, usize::MAX).await
+    }
+
+    /// As [`Archive::search`], the first `limit` of those with a key after `after`.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn search_after(
+        &self,
+        text: &str,
+        at: Option<&Instant>,
+        collection: Option<&str>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Found>, QueryError> {
         let mut hits: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         self.view().each_name_with(text, |hit| {
             hits.entry(hit.id).or_default().push(hit.name);
@@ -160,13 +175,21 @@ impl Archive {
                 hits.entry(id).or_default().push(key.id().to_owned());
             }
         }
-        let seq = at.map_or(self.head()?.seq, |at| at.capture.seq);
-        let mut found = Vec::new();
+        let mut keys = BTreeMap::new();
         for (id, names) in hits {
             let key = self.view().key(id)?;
-            if collection.is_some_and(|collection| key.collection() != collection) {
-                continue;
+            let is_wanted = collection.is_none_or(|collection| key.collection() == collection);
+            if is_wanted && after.is_none_or(|after| key > *after) {
+                keys.insert(key, (id, names));
             }
+        }
+        let seq = at.map_or(self.head()?.seq, |at| at.capture.seq);
+        let mut found = Vec::new();
+        for (key, (id, names)) in keys {
+            if found.len() >= limit {
+                break;
+            }
+            tokio::task::consume_budget().await;
             let held = match at {
                 Some(_) => self.names_at(&key, id, seq).await?,
                 None => self.names_ever(&key, id).await?,
@@ -181,7 +204,6 @@ impl Archive {
             let Candidate { key, label, present } = self.candidate(key, id, seq).await?;
             found.push(Found { key, label, matched, present, last });
         }
-        found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 

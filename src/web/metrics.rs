@@ -4,7 +4,7 @@
 //!
 //! Made anew for each reader from [`Health`]: nothing is registered anywhere, so that nothing can disagree with it.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::api::Api;
 use crate::daemon::{Doing, Health, Kind};
 
 /// What the format is called.
@@ -23,10 +24,13 @@ type Number = Family<Labels, Gauge<f64, AtomicU64>>;
 type Count = Family<Labels, Counter>;
 
 /// The metrics of all tenants.
-pub(super) fn text(tenants: impl Iterator<Item = Health>) -> String {
+pub(super) fn text(tenants: impl Iterator<Item = Health>, api: Option<&Api>) -> String {
     let mut registry = Registry::with_prefix("tenure");
     let metrics = Metrics::registered(&mut registry);
     tenants.for_each(|health| metrics.fill(&health));
+    if let Some(api) = api {
+        metrics.fill_api(api);
+    }
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string never fails");
     text
@@ -56,6 +60,9 @@ struct Metrics {
     alarms: Number,
     notices: Count,
     waiting: Number,
+    web_requests: Count,
+    web_denied: Count,
+    web_questions: Gauge<f64, AtomicU64>,
 }
 
 fn seconds(at: Timestamp) -> f64 {
@@ -102,7 +109,23 @@ impl Metrics {
         registry.register("alarms", "Conditions that hold, by kind", m.alarms.clone());
         registry.register("alarm_notices", "Alarms raised and cleared, and events, by kind", m.notices.clone());
         registry.register("alarm_notices_waiting", "Notices that wait for the receiver", m.waiting.clone());
+        let requests = "Requests to the interface, by operation and status";
+        registry.register("web_requests", requests, m.web_requests.clone());
+        let denied = "Requests that were turned away, by reason: strangers, and known callers without the role";
+        registry.register("web_denied", denied, m.web_denied.clone());
+        registry.register("web_questions", "Questions being answered", m.web_questions.clone());
         m
+    }
+
+    fn fill_api(&self, api: &Api) {
+        for ((name, what), count) in api.counts.lock().expect("no code panics while it counts").iter() {
+            let (family, labels) = match *name {
+                "denied" => (&self.web_denied, vec![("reason", what.clone())]),
+                name => (&self.web_requests, vec![("operation", name.to_owned()), ("status", what.clone())]),
+            };
+            family.get_or_create(&labels).inc_by(*count);
+        }
+        self.web_questions.set(api.under_way.load(Ordering::Relaxed) as f64);
     }
 
     fn fill(&self, health: &Health) {

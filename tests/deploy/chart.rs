@@ -217,7 +217,7 @@ fn configurations_are_read_by_the_program() {
     let first = &read["tenure.toml"];
     assert_eq!(first.index_path, Path::new(CACHE).join("index"));
     assert_eq!(first.state_path, Path::new(STATE).join("state"));
-    assert_eq!((first.listen.port().to_string(), first.limits.in_flight), (PORT.to_owned(), 4));
+    assert_eq!((first.web.listen.port().to_string(), first.limits.in_flight), (PORT.to_owned(), 4));
     assert!(files["tenure.toml"].as_str().unwrap().contains("[service]\ntenants = \"fabrikam.toml\"\n"));
     assert_eq!(read["fabrikam.toml"].tenant.id, "fabrikam.example");
     assert!(files["fabrikam.toml"].as_str().unwrap().contains("prefix = \"a\\\"b\\u003c\""));

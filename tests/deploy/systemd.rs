@@ -55,7 +55,7 @@ fn the_configuration_of_the_unit_is_one_and_lies_where_the_unit_may_write() {
     let credentials = "/run/credentials/tenure.service/secret_";
     assert!(config.key_file.to_str().unwrap().starts_with(credentials), "{:?}", config.key_file);
     assert!(settings(&unit(), "LoadCredential").contains(&"secret:/etc/tenure/secrets"));
-    assert_eq!(config.listen.port().to_string(), PORT);
+    assert_eq!(config.web.listen.port().to_string(), PORT);
 }
 
 /// What weighs most: the exposure is a sum, and rounded.

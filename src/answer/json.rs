@@ -1,6 +1,6 @@
 //! JSON rows written member by member, so that archived values go out with exactly their bytes.
 //!
-//! Must never know: where rows go.
+//! Must never know: which rows there are, and where they go.
 
 use crate::archive::line::Content;
 use crate::diff::{LinkChange, PropertyChange};
