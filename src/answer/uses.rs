@@ -3,7 +3,6 @@
 //! Must never know: how records are found, and where rows go.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::json;
 use crate::ledger::Record;
@@ -29,22 +28,9 @@ impl Wanted {
     pub fn holds(&self, record: &Record) -> bool {
         self.from.is_none_or(|from| record.at >= from)
             && self.to.is_none_or(|to| record.at <= to)
-            && self.who.as_deref().is_none_or(|who| is_by(record, who))
+            && self.who.as_deref().is_none_or(|who| record.is_by(who))
             && self.operation.as_deref().is_none_or(|name| record.operation().unwrap_or(DENIALS) == name)
     }
-}
-
-/// Whether `who` names the one who asked: a name, a number, an id or a role.
-fn is_by(record: &Record, who: &str) -> bool {
-    let is = |value: &Value| match value {
-        Value::String(text) => text.eq_ignore_ascii_case(who),
-        Value::Number(number) => number.to_string() == who,
-        Value::Array(values) => {
-            values.iter().any(|value| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(who)))
-        }
-        _ => false,
-    };
-    record.members.get("who").and_then(Value::as_object).is_some_and(|members| members.values().any(is))
 }
 
 /// The record as it was written, and the entry that holds it; none while it is spooled.

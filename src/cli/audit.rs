@@ -166,9 +166,9 @@ fn print(rows: &[Row], session: &mut Session<'_>) -> Result<(), Failure> {
         let (who, via, operation, what) = match record.denials() {
             Some(count) => {
                 let to = text(record, "to");
-                ("strangers".to_owned(), String::new(), DENIALS.to_owned(), format!("{count} turned away until {to}"))
+                (record.asker(), String::new(), DENIALS.to_owned(), format!("{count} turned away until {to}"))
             }
-            None => (asker(record), text(record, "via"), text(record, "operation"), parameters(record)),
+            None => (record.asker(), text(record, "via"), text(record, "operation"), parameters(record)),
         };
         vec![render::time(record.at), who, via, operation, text(record, "outcome"), what, entry]
     });
@@ -181,17 +181,6 @@ fn print(rows: &[Row], session: &mut Session<'_>) -> Result<(), Failure> {
         session.console.line(line)?;
     }
     Ok(())
-}
-
-/// Who asked, in a word: a name where there is one, else the number or id.
-fn asker(record: &Record) -> String {
-    let Some(who) = record.members.get("who") else { return String::new() };
-    let told = ["name", "user", "object", "uid", "kind"].into_iter().find_map(|name| who.get(name));
-    match told {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => format!("uid {number}"),
-        _ => String::new(),
-    }
 }
 
 fn parameters(record: &Record) -> String {

@@ -215,6 +215,30 @@ impl Record {
         self.members.get("operation")?.as_str()
     }
 
+    /// Whether `who` names the one who asked: a name, a number, an id or a role.
+    pub fn is_by(&self, who: &str) -> bool {
+        let is = |value: &Value| match value {
+            Value::String(text) => text.eq_ignore_ascii_case(who),
+            Value::Number(number) => number.to_string() == who,
+            Value::Array(values) => {
+                values.iter().any(|value| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(who)))
+            }
+            _ => false,
+        };
+        self.members.get("who").and_then(Value::as_object).is_some_and(|members| members.values().any(is))
+    }
+
+    /// Who asked, in a word: a name where there is one, else the number or id; `strangers` for a count of denials.
+    pub fn asker(&self) -> String {
+        let Some(who) = self.members.get("who") else { return "strangers".to_owned() };
+        let told = ["name", "user", "object", "uid", "kind"].into_iter().find_map(|name| who.get(name));
+        match told {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => format!("uid {number}"),
+            _ => String::new(),
+        }
+    }
+
     /// How many were turned away, where this is a count.
     pub fn denials(&self) -> Option<u64> {
         self.members.get("denials")?.as_u64()

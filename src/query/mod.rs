@@ -230,7 +230,6 @@ pub struct Archive {
     lines: Arc<LineReader>,
     view: View,
     /// A view reads no longer than its database is open.
-    #[expect(dead_code, reason = "kept open, not used")]
     index: Arc<index::Reader>,
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
@@ -313,6 +312,24 @@ impl Archive {
         let row = self.view.capture_before(seq + 1)?;
         self.horizon = Some(row.ok_or(QueryError::NoSuchCapture { seq, before: None })?);
         Ok(())
+    }
+
+    /// This archive once more, as it was known when entry `seq` was its head.
+    ///
+    /// # Errors
+    /// As [`Archive::know_at`].
+    pub fn again(&self, seq: u64) -> Result<Archive, QueryError> {
+        let mut again = Archive {
+            store: self.store.clone(),
+            lines: self.lines.clone(),
+            view: self.index.view()?,
+            index: self.index.clone(),
+            keys: self.keys.clone(),
+            horizon: self.horizon,
+            bodies: self.bodies.clone(),
+        };
+        again.know_at(seq)?;
+        Ok(again)
     }
 
     /// The last capture that counts.

@@ -4,7 +4,7 @@
 
 use super::{
     Ability, Parameter, Question, Span, accounts, applications, exemptions, guards, lifecycle, policy_history,
-    privileged, reach, record, role_holders, settings, sign_in, takeover,
+    privileged, reach, record, role_holders, settings, sign_in, takeover, uses,
 };
 
 /// Every question, by number.
@@ -76,6 +76,9 @@ pub const CATALOGUE: &[Question] = &[
         "`tenure verify --against` checks it here; proofs that stand alone aren't written yet",
     ),
     record::UNSEEN,
+    uses::LOOKED,
+    uses::ENDED,
+    uses::RERUN,
     missing(
         47,
         "restore-plan",

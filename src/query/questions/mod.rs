@@ -32,6 +32,7 @@ mod rows;
 mod settings;
 mod sign_in;
 mod takeover;
+mod uses;
 
 pub use answer::Answer;
 pub use catalogue::CATALOGUE;

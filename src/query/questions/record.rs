@@ -1,5 +1,4 @@
-//! Questions 41, 43 and 45: the evidence about the evidence. Is a list complete, what may have gone unseen, what was ended or
-//! held.
+//! Questions 41 and 43: the evidence about the evidence. Is a list complete, and what may have gone unseen.
 //!
 //! Must never know: what the captures hold.
 
