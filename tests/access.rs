@@ -520,6 +520,12 @@ impl<'a> Model<'a> {
 
     /// All rows at a moment: who, what, by which way.
     fn rows(&self, when: When, from: Timestamp, until: Timestamp) -> BTreeMap<Row, Class> {
+        // The times of the moment that are asked about: what holds for a term has to meet it then.
+        let (first, last) = match when {
+            When::At(seq) => (hour(seq - 1), hour(seq - 1)),
+            When::After(seq) => (hour(seq - 1), hour(seq)),
+        };
+        let moment = (first.max(from), last.min(until).max(first.max(from)));
         let classes: BTreeMap<&Fact, Class> =
             self.all.iter().filter_map(|fact| Some((fact, self.class(fact, when)?))).collect();
         let mut rows: BTreeMap<Row, Class> = BTreeMap::new();
@@ -562,7 +568,7 @@ impl<'a> Model<'a> {
             .iter()
             .filter_map(|(fact, class)| match fact {
                 Fact::Said(key, said) => {
-                    let (who, power) = self.grant(key, said, &classes, from, until)?;
+                    let (who, power) = self.grant(key, said, &classes, moment.0, moment.1)?;
                     Some((who, power, *class))
                 }
                 Fact::Link(..) => None,

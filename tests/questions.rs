@@ -742,7 +742,7 @@ async fn what_users_may_consent_to() {
         2,
         vec![
             object("authorizationPolicy/-", policy("everyone")),
-            audit("x", "2026-08-01T01:30:00Z", "Update authorization policy", "ada", &["-"]),
+            audit("x", "2026-08-01T01:30:00Z", "Update authorization policy", "ada", &["authorizationPolicy"]),
         ],
     )
     .open()

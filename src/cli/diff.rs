@@ -200,5 +200,10 @@ fn print_effects(archive: &Archive, to: &Instant, effects: &Effects, session: &m
     session
         .console
         .line(format!("{gained} gained, {lost} lost, {accounts} accounts; {} looked at", effects.concerned))?;
+    if effects.first_seen > 0 {
+        let count = render::count(effects.first_seen as u64, "access rests", "accesses rest");
+        let line = format!("{count} on what was first read in between: whether they were gained nobody knows");
+        session.console.line(paint.dim(line))?;
+    }
     print_policies(archive, to, effects, session)
 }

@@ -10,7 +10,7 @@ use crate::canonical::Json;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Part {
-    /// It was about this object.
+    /// It was about this object: its id, or the name of what has none.
     Target = 1,
     /// This user or service principal did it.
     Actor = 2,
@@ -37,7 +37,9 @@ pub fn event(content: &Json<'_>) -> Option<Event> {
         }
     };
     for target in content.get("targetResources").and_then(Json::elements).into_iter().flatten() {
-        push(Part::Target, target.text("id"));
+        // What has no id, such as a domain, is named.
+        let id = target.text("id").filter(|id| !id.is_empty());
+        push(Part::Target, id.or_else(|| target.text("displayName")));
     }
     let by = content.get("initiatedBy");
     if let Some(user) = by.and_then(|by| by.get("user")) {
@@ -65,11 +67,14 @@ mod tests {
     fn an_event_is_found_by_its_targets_its_actor_and_its_activity() {
         let source = br#"{"activityDateTime":"2026-08-01T10:00:00.5Z","activityDisplayName":"Add member to group",
             "initiatedBy":{"user":{"id":"ACTOR"},"app":null},
-            "targetResources":[{"id":"u1"},{"id":"g1"},{"id":"u1"},{"id":null},{}]}"#;
+            "targetResources":[{"id":"u1"},{"id":"g1"},{"id":"u1"},{"id":null},{"id":"","displayName":"Contoso.example"},{}]}"#;
         let event = event(&parse(source).unwrap()).unwrap();
         assert_eq!(event.time.to_string(), "2026-08-01T10:00:00.5Z");
         let text: Vec<String> = event.parts.iter().map(|(part, value)| format!("{part:?} {value}")).collect();
-        assert_eq!(text, ["Target g1", "Target u1", "Actor actor", "Activity add member to group"]);
+        assert_eq!(
+            text,
+            ["Target contoso.example", "Target g1", "Target u1", "Actor actor", "Activity add member to group"]
+        );
     }
 
     #[test]

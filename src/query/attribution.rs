@@ -3,8 +3,8 @@
 //! Must never know: how an answer is shown.
 //!
 //! A capture shows that something changed since the one before; the log tells when, and by whom. A record fits if it falls into
-//! that time, is about the object, and says the same direction; of several the one that names most of what is concerned, and of
-//! those the last. Where the log was read and is silent, the change is unattributed: that is said, and is a finding of its own in
+//! that time, is about the object, and says the same direction; of several the one that names most of what is concerned, of those
+//! the one that says best what happened, and of those the last before the capture. Where the log was read and is silent, the change is unattributed: that is said, and is a finding of its own in
 //! an investigation. Records: learn.microsoft.com/graph/api/resources/directoryaudit.
 
 use jiff::{SignedDuration, Timestamp};
@@ -67,12 +67,20 @@ pub enum Matter {
     Membership,
     /// Somebody became or ceased to be an owner.
     Ownership,
-    /// Somebody was given a directory role, or it was taken from them.
+    /// Somebody was assigned a directory role, or it was taken from them.
     Role,
+    /// Somebody activated a directory role for which they were eligible, or that ended.
+    Activation,
+    /// Somebody was made eligible for a directory role, or ceased to be.
+    Eligibility,
     /// Somebody was given an app role, or it was taken from them.
     AppRole,
     /// A delegated grant came or went.
     Grant,
+    /// A password, certificate or key was added to an application, or removed.
+    Credential,
+    /// An object came or went.
+    Existence,
     /// An object itself: it came, went, or says something else.
     Object,
 }
@@ -83,10 +91,11 @@ impl Matter {
         match self {
             Matter::Membership => &["member"],
             Matter::Ownership => &["owner"],
-            Matter::Role => &["role"],
+            Matter::Role | Matter::Activation | Matter::Eligibility => &["role"],
             Matter::AppRole => &["app role"],
             Matter::Grant => &["consent", "delegated", "oauth2permission"],
-            Matter::Object => &[],
+            Matter::Credential => &["certificates and secrets", "credential"],
+            Matter::Existence | Matter::Object => &[],
         }
     }
 }
@@ -118,17 +127,18 @@ impl Archive {
         missing: u64,
         seen: u64,
     ) -> Result<Attributed, QueryError> {
-        let mut best: Option<(usize, Attribution)> = None;
+        let mut best: Option<((usize, u8, bool, Timestamp), Attribution)> = None;
+        let read = self.view().capture(seen)?.and_then(|row| row.time.checked_add(BEFORE).ok());
         for (record, attribution) in self.records(ids[0], missing, seen).await? {
-            if !fits(&record, matter, turn) {
-                continue;
-            }
+            let Some(fit) = fit(&record, matter, turn) else { continue };
             let text = record.to_string().to_lowercase();
             let named = ids.iter().filter(|id| text.contains(&id.to_lowercase())).count();
-            let better = best.as_ref().is_none_or(|(most, last)| (named, attribution.time) >= (*most, last.time));
+            // What was done after the capture is hardly what the capture saw, unless there is nothing else.
+            let was_seen = read.is_none_or(|read| attribution.time <= read);
+            let worth = (named, fit, was_seen, attribution.time);
             // Two that belong together have to be named together.
-            if named >= ids.len().min(2) && better {
-                best = Some((named, attribution));
+            if named >= ids.len().min(2) && best.as_ref().is_none_or(|(most, _)| worth >= *most) {
+                best = Some((worth, attribution));
             }
         }
         match best {
@@ -221,26 +231,70 @@ fn actor(by: &Value) -> Actor {
     Actor { key, name: text(&app["displayName"]).or_else(|| text(&user["displayName"])) }
 }
 
-/// Whether a record says that something of this kind changed this way, and that it was done.
-fn fits(record: &Value, matter: Matter, turn: Turn) -> bool {
-    if record["result"].as_str().is_some_and(|result| result.eq_ignore_ascii_case("failure")) {
-        return false;
+/// Whether the service says that it wasn't done.
+pub(super) fn has_failed(record: &Value) -> bool {
+    record["result"].as_str().is_some_and(|result| result.eq_ignore_ascii_case("failure"))
+}
+
+/// Words of activities about roles that tell of a wish and not of a deed
+/// (learn.microsoft.com/entra/identity/monitoring-health/reference-audit-activities).
+const WISHES: [&str; 5] = ["request", "denied", "canceled", "cancelled", "failed"];
+
+/// What an activity tells of a directory role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RoleActivity {
+    /// Which of [`Matter::Role`], [`Matter::Activation`] and [`Matter::Eligibility`].
+    pub matter: Matter,
+    /// Whether it ended.
+    pub is_end: bool,
+}
+
+/// What an activity tells of who has a directory role; `None` where it is about something else, or nothing came of it.
+pub(super) fn role_activity(activity: &str) -> Option<RoleActivity> {
+    let activity = activity.trim().to_lowercase();
+    let is_of_role = activity.contains("member") && activity.contains("role") && !activity.contains("app role");
+    if !is_of_role || WISHES.iter().any(|word| activity.contains(word)) {
+        return None;
+    }
+    let matter = match () {
+        () if activity.contains("eligible") => Matter::Eligibility,
+        () if activity.contains("activ") => Matter::Activation,
+        () => Matter::Role,
+    };
+    Some(RoleActivity { matter, is_end: is_end(&activity) })
+}
+
+fn is_end(activity: &str) -> bool {
+    let ends = ["remove", "delete", "hard delete", "unassign", "revoke", "deactivate"];
+    ends.iter().any(|word| activity.starts_with(word)) || activity.contains("expired")
+}
+
+/// How well a record says that something of this kind changed this way, and that it was done; `None` where it doesn't.
+fn fit(record: &Value, matter: Matter, turn: Turn) -> Option<u8> {
+    if has_failed(record) {
+        return None;
     }
     let activity = record["activityDisplayName"].as_str().unwrap_or_default().trim().to_lowercase();
-    let is_of_kind = match matter {
-        Matter::Object => is_about_object(&activity),
-        _ => matter.words().iter().any(|word| activity.contains(word)),
+    let rank = match matter {
+        Matter::Object | Matter::Existence => u8::from(is_about_object(&activity)),
+        Matter::Role | Matter::Activation | Matter::Eligibility => match role_activity(&activity) {
+            Some(told) if told.matter == matter => 2,
+            // Where the schedules of PIM aren't read an activation looks like an assignment, and a list that is read later like either.
+            Some(told) if told.matter != Matter::Eligibility && matter != Matter::Eligibility => 1,
+            _ => 0,
+        },
+        _ => u8::from(matter.words().iter().any(|word| activity.contains(word))),
     };
-    if !is_of_kind {
-        return false;
-    }
-    let ends = ["remove", "delete", "hard delete", "unassign", "revoke", "deactivate"];
-    let is_end = ends.iter().any(|word| activity.starts_with(word)) || activity.contains("expired");
-    match turn {
-        Turn::Began => !is_end,
-        Turn::Ended => is_end || activity.starts_with("update") || activity.starts_with("disable"),
-        Turn::Changed => true,
-    }
+    let begins = |verbs: &[&str]| verbs.iter().any(|verb| activity.starts_with(verb));
+    let is_end = is_end(&activity);
+    let turns = match (matter, turn) {
+        (Matter::Existence, Turn::Began) => begins(&["add", "create", "invite", "restore", "provision", "register"]),
+        (Matter::Existence, Turn::Ended) => begins(&["delete", "hard delete", "remove", "purge"]),
+        (_, Turn::Began) => !is_end,
+        (_, Turn::Ended) => is_end || begins(&["update", "disable"]),
+        (_, Turn::Changed) => true,
+    };
+    (turns && rank > 0).then_some(rank)
 }
 
 #[cfg(test)]
@@ -251,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_record_fits_what_changed_and_the_way_it_did() {
-        use Matter::{AppRole, Grant, Membership, Object, Role};
+        use Matter::{Activation, AppRole, Credential, Eligibility, Existence, Grant, Membership, Object, Role};
         for (activity, matter, began, ended) in [
             ("Add member to group", Membership, true, false),
             ("Remove member from group", Membership, false, true),
@@ -264,16 +318,44 @@ mod tests {
             ("Remove member from role (PIM activation expired)", Role, false, true),
             ("Update user", Object, true, true),
             ("Update user", Membership, false, false),
+            ("Update user", Existence, false, false),
+            ("Change user license", Existence, false, false),
+            ("Add user", Existence, true, false),
+            ("Invite external user", Existence, true, false),
+            ("Delete user", Existence, false, true),
+            ("Add eligible member to role in PIM completed (permanent)", Role, false, false),
+            ("Add eligible member to role in PIM completed (permanent)", Activation, false, false),
+            ("Add eligible member to role in PIM completed (permanent)", Eligibility, true, false),
+            ("Add member to role completed (PIM activation)", Activation, true, false),
+            ("Add member to role completed (PIM activation)", Eligibility, false, false),
+            ("Add member to role request denied (PIM activation)", Activation, false, false),
+            ("Add member to role requested (PIM activation)", Role, false, false),
+            ("Remove member from role completed (PIM deactivate)", Activation, false, true),
+            ("Update application – Certificates and secrets management ", Credential, true, true),
+            ("Update application", Credential, false, false),
             ("Restore user", Object, true, false),
             ("Consent to application", Grant, true, false),
             ("Update service principal", Grant, false, false),
         ] {
             let record = json!({"activityDisplayName": activity, "result": "success"});
-            let found = (fits(&record, matter, Turn::Began), fits(&record, matter, Turn::Ended));
-            assert_eq!(found, (began, ended), "{activity} as {matter:?}");
-            assert_eq!(fits(&record, matter, Turn::Changed), began || ended, "{activity} as {matter:?}");
+            let fits = |record: &Value, turn| fit(record, matter, turn).is_some();
+            assert_eq!(
+                (fits(&record, Turn::Began), fits(&record, Turn::Ended)),
+                (began, ended),
+                "{activity} as {matter:?}"
+            );
             let failed = json!({"activityDisplayName": activity, "result": "failure"});
-            assert!(!fits(&failed, matter, Turn::Changed), "{activity}");
+            assert!(!fits(&failed, Turn::Changed), "{activity}");
+        }
+        // What was activated is told best by an activation, and by an assignment where nothing else is told.
+        for (activity, matter, expected) in [
+            ("Add member to role completed (PIM activation)", Activation, 2),
+            ("Add member to role completed (PIM activation)", Role, 1),
+            ("Add member to role", Activation, 1),
+            ("Add member to role", Role, 2),
+        ] {
+            let record = json!({"activityDisplayName": activity});
+            assert_eq!(fit(&record, matter, Turn::Began), Some(expected), "{activity} as {matter:?}");
         }
     }
 

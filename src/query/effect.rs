@@ -65,6 +65,27 @@ pub struct Effects {
     pub policies: PolicyEffects,
     /// How many were looked at because something about them changed.
     pub concerned: usize,
+    /// Accesses that rest on what was read for the first time in between: whether they were gained nobody knows.
+    pub first_seen: usize,
+}
+
+/// Whether an access is that of whom a scope names, or is held by way of that.
+fn concerns(access: &Access, scope: &Scope) -> bool {
+    let target = match &access.power {
+        Power::Role { role, .. } => Key::new("unifiedRoleDefinition", role),
+        Power::AppRole { resource, .. } | Power::DefaultAccess { resource } | Power::Delegated { resource, .. } => {
+            resource.clone()
+        }
+        Power::Member { of } | Power::Owner { of } => of.clone(),
+    };
+    let mut steps =
+        access.path.iter().flat_map(|step| [Some(&step.from), step.to.as_ref()].into_iter().flatten().chain(&step.by));
+    scope.holds(&access.subject) || scope.holds(&target) || steps.any(|key| scope.holds(key))
+}
+
+/// Whether an access rests on what nobody looked at before, up to `from`.
+fn is_first_sight(access: &Access, from: &Instant) -> bool {
+    access.path.iter().any(|step| step.held.is_open && step.held.from > from.capture.seq)
 }
 
 /// Where an access stands among others: directory roles, permissions of applications, tenant-wide grants, and what people have.
@@ -104,7 +125,8 @@ impl Archive {
         let mut sides = [Side::new(self, &bare(from))?, Side::new(self, &bare(to))?];
         let mut concerned = BTreeSet::new();
         let mut effects = Effects::default();
-        let touched = self.touched(from, to, scope).await?;
+        // A grant concerns somebody else than its own object: what changed anywhere may concern those that are asked about.
+        let touched = self.touched(from, to, &Scope::default()).await?;
         effects.policies = self.policy_effects([&sides[0].evaluator, &sides[1].evaluator], &touched).await?;
         for key in touched {
             let Some(id) = self.view().id(&key)? else { continue };
@@ -128,12 +150,16 @@ impl Archive {
             }
         }
         effects.accounts.extend(self.switched(from, to, scope)?);
+        effects.accounts.retain(|account| scope.holds(&account.key));
         // What a group is given its members have.
         let groups: Vec<Key> = concerned.iter().filter(|key| key.collection() == "group").cloned().collect();
         for group in groups {
             for side in &sides {
                 concerned.extend(side.members(&group)?);
             }
+        }
+        if scope.object.as_ref().is_some_and(|object| matches!(object.collection(), "user" | "device")) {
+            concerned.retain(|key| scope.holds(key));
         }
         effects.concerned = concerned.len();
         for subject in concerned {
@@ -142,6 +168,13 @@ impl Archive {
             let gained = has.iter().filter(|(power, _)| !had.contains_key(*power)).map(|row| (Turned::Gained, row));
             let lost = had.iter().filter(|(power, _)| !has.contains_key(*power)).map(|row| (Turned::Lost, row));
             for (turned, (power, access)) in gained.chain(lost) {
+                if !concerns(access, scope) {
+                    continue;
+                }
+                if is_first_sight(access, from) {
+                    effects.first_seen += 1;
+                    continue;
+                }
                 let end = if turned == Turned::Lost { &before.evaluator } else { &after.evaluator };
                 effects.access.push(Effect { turned, access: access.clone(), words: end.words(power).await? });
             }
@@ -240,7 +273,7 @@ impl<'a> Side<'a> {
             for granted in self.granted(&group).await?.clone() {
                 if matches!(granted.power, Power::Role { .. } | Power::AppRole { .. })
                     && !powers.contains_key(&granted.power)
-                    && let Some(access) = self.evaluator.through(subject, &step, &granted)
+                    && let Some(access) = self.evaluator.through(subject, &step, &granted)?
                 {
                     powers.insert(access.power.clone(), access);
                 }

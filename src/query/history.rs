@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::attribution::is_about_object;
+use super::attribution::{has_failed, is_about_object};
 use super::{Archive, Attributed, Attribution, Matter, QueryError, Turn, comparable};
+use crate::archive::entry::Status;
 use crate::canonical::Key;
 use crate::diff::{self, Change, LinkChange, Links, PropertyChange};
 use crate::index::{CaptureRow, LinkRow, Version};
@@ -63,7 +64,7 @@ impl Archive {
             if change == Change::Changed && before == content && changed.is_empty() {
                 continue;
             }
-            let (capture, not_before) = self.interval(seq, &moves.read)?;
+            let (capture, not_before) = self.interval(seq, &moves.read, (key, change))?;
             let mut revision =
                 Revision { capture, not_before, change, properties, links: changed, by: Vec::new(), attributed: None };
             self.attribute_revision(key, &mut revision).await?;
@@ -136,7 +137,12 @@ impl Archive {
     }
 
     /// The capture itself, and the earliest of the captures that last saw a part of it as before.
-    fn interval(&self, seq: u64, read: &BTreeSet<Option<u64>>) -> Result<(CaptureRow, Option<CaptureRow>), QueryError> {
+    fn interval(
+        &self,
+        seq: u64,
+        read: &BTreeSet<Option<u64>>,
+        what: (&Key, Change),
+    ) -> Result<(CaptureRow, Option<CaptureRow>), QueryError> {
         let capture = self.capture(seq, self.head()?.seq)?;
         let before = self.view().capture_before(seq)?;
         let oldest = read.iter().copied().flatten().min();
@@ -144,6 +150,16 @@ impl Archive {
             (Some(before), Some(oldest)) if oldest < before.seq => self.view().capture_before(oldest + 1)?,
             _ => before,
         };
+        // What is shown when its collection is first read may have been there since ever.
+        let (key, change) = what;
+        if let Some(before) = before.filter(|_| change == Change::Added && oldest.is_none()) {
+            let (collection, facet) = (key.collection(), key.facet_name());
+            let sight = self.view().sight(collection, None, facet, before.seq)?;
+            let is_read = matches!(sight.status, Some(Status::Complete | Status::Rolling | Status::Partial));
+            if !is_read && self.view().last_read(collection, None, facet, before.seq)?.is_none() {
+                return Ok((capture, None));
+            }
+        }
         // What an expired capture saw nobody can tell any more.
         Ok((capture, not_before.filter(|row| !row.expired)))
     }
@@ -172,7 +188,7 @@ fn link_turns(changes: &[LinkChange]) -> Vec<(Key, Matter, Turn)> {
 /// Whether a record is about the properties that changed, or about the object's coming or going, and not about what was given to
 /// it or taken from it.
 fn tells_of(record: &Value, revision: &Revision) -> bool {
-    if record["result"].as_str().is_some_and(|result| result.eq_ignore_ascii_case("failure")) {
+    if has_failed(record) {
         return false;
     }
     let changed: BTreeSet<String> = revision

@@ -42,6 +42,7 @@ mod timeline;
 
 pub use as_of::{Answer, Link};
 pub use attribution::{Actor, Attributed, Attribution, Matter, Turn};
+use attribution::{has_failed, role_activity};
 pub use coverage::{Basis, Certainty, Gap};
 pub use difference::{Difference, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};

@@ -103,6 +103,7 @@ impl Archive {
                 if present == 1 {
                     candidates.retain(|candidate| candidate.present);
                 }
+                self.keep_one_of_application(&mut candidates, collections, at).await?;
                 match candidates.len() {
                     0 => Err(QueryError::NotFound { name, near: Vec::new() }),
                     1 => {
@@ -115,6 +116,30 @@ impl Archive {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// An application and its service principal have one name and one `appId`: of candidates that are one application the first in the
+    /// order of `collections` is meant.
+    async fn keep_one_of_application(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        collections: &[&str],
+        at: &Instant,
+    ) -> Result<(), QueryError> {
+        let mut ids = std::collections::BTreeSet::new();
+        for candidate in candidates.iter() {
+            let is_one = matches!(candidate.key.collection(), "application" | "servicePrincipal");
+            let Some(id) = self.view().id(&candidate.key)?.filter(|_| is_one) else { return Ok(()) };
+            let content = self.content_at(&candidate.key, id, at.capture.seq).await?;
+            let Some((_, Content::Canonical(bytes))) = content else { return Ok(()) };
+            let Ok(json) = crate::canonical::parse(&bytes) else { return Ok(()) };
+            ids.insert(json.text("appId").map(str::to_lowercase));
+        }
+        if ids.len() == 1 && !ids.contains(&None) {
+            candidates.sort_by_key(|one| collections.iter().position(|name| *name == one.key.collection()));
+            candidates.truncate(1);
+        }
+        Ok(())
     }
 
     /// Objects with exactly this name: those that have it at the instant, else those that had it at any time known.

@@ -178,8 +178,13 @@ pub fn audit(id: &str, when: &str, activity: &str, actor: &str, targets: &[&str]
         "id": id, "activityDateTime": when, "activityDisplayName": activity, "result": "success",
         "initiatedBy": {"user": {"id": actor, "displayName": actor.to_uppercase()}}, "targetResources": targets,
     });
-    let content = ContentChange::Event(Content::Canonical(canonical(&record)));
-    (format!("directoryAudit/{id}"), Change { content: Some((content, None)), ..Change::default() })
+    event(&format!("directoryAudit/{id}"), &record)
+}
+
+/// An event of any kind.
+pub fn event(name: &str, record: &Value) -> (String, Change) {
+    let content = ContentChange::Event(Content::Canonical(canonical(record)));
+    (name.to_owned(), Change { content: Some((content, None)), ..Change::default() })
 }
 
 pub fn canonical(json: &Value) -> Vec<u8> {

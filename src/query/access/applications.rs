@@ -52,6 +52,19 @@ impl Evaluator<'_> {
         Ok(assigned.iter().filter_map(|said| self.app_role_access(subject, None, said)).collect())
     }
 
+    /// The permissions of an interface that applications were given.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn permissions_on(&self, resource: &Key) -> Result<Vec<Access>, QueryError> {
+        let assigned = self.assigned("resourceId", &resource.decoded_id()).await?;
+        let applications = assigned.iter().filter(|said| said.what.kind == "ServicePrincipal");
+        let access = |said: &Said<Assigned>| {
+            self.app_role_access(&Key::new("servicePrincipal", &said.what.principal), None, said)
+        };
+        Ok(applications.filter_map(access).collect())
+    }
+
     /// Whoever is assigned to an application, with groups and their direct members; one row without a path for everybody, where
     /// the application asks for no assignment.
     pub(super) async fn users_of(&self, resource: &Key) -> Result<Vec<Access>, QueryError> {
@@ -64,6 +77,10 @@ impl Evaluator<'_> {
             };
             let subject = Key::new(collection, &said.what.principal);
             found.extend(self.app_role_access(&subject, None, &said));
+            if collection == "group" {
+                // Of a group that can't be read nobody knows the members.
+                self.facts.rest_on("group", Some("members"));
+            }
             if let Some(id) = self.id(&subject)?.filter(|_| collection == "group") {
                 for step in self.direct_members(id, &subject)? {
                     found.extend(self.app_role_access(&step.from, Some(&step), &said));
@@ -103,7 +120,7 @@ impl Evaluator<'_> {
             by: vec![said.key.clone()],
             held: said.held,
         };
-        self.access(resource, Power::DefaultAccess { resource: resource.clone() }, vec![step], (None, None))
+        self.access(resource, Power::DefaultAccess { resource: resource.clone() }, vec![step])
     }
 
     /// On whose behalf a service principal may act, or who may act on behalf of a user.
@@ -143,7 +160,7 @@ impl Evaluator<'_> {
         let grant = Step { kind: StepKind::Granted, from: holder, to: None, by, held: said.held };
         let resource = Key::new("servicePrincipal", &said.what.resource);
         let power = Power::AppRole { resource, role: said.what.role.clone() };
-        self.access(subject, power, member.cloned().into_iter().chain([grant]).collect(), (None, None))
+        self.access(subject, power, member.cloned().into_iter().chain([grant]).collect())
     }
 
     fn delegated_access(&self, subject: &Key, said: &Said<Delegated>) -> Option<Access> {
@@ -153,7 +170,7 @@ impl Evaluator<'_> {
         let step = Step { kind: StepKind::Granted, from: client.clone(), to: None, by, held: said.held };
         let resource = Key::new("servicePrincipal", resource);
         let power = Power::Delegated { client, resource, scopes: scopes.clone(), principal: principal.clone() };
-        self.access(subject, power, vec![step], (None, None))
+        self.access(subject, power, vec![step])
     }
 
     async fn assigned(&self, property: &str, value: &str) -> Result<Vec<Said<Assigned>>, QueryError> {

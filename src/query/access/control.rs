@@ -27,7 +27,34 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
-    /// Whoever owns something; of a service principal also the owners of the applications with its `appId`.
+    /// The objects of one application: `key` itself and, where it is an application or a service principal, those with its
+    /// `appId`; of an agent identity those of its blueprint, whose credentials are its own
+    /// (learn.microsoft.com/graph/api/resources/agentidentityblueprint).
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn one_application(&self, key: &Key) -> Result<Vec<Key>, QueryError> {
+        let mut keys = vec![key.clone()];
+        if !matches!(key.collection(), "application" | "servicePrincipal") {
+            return Ok(keys);
+        }
+        let content = match self.id(key)? {
+            Some(id) => self.facts.content_at_end(id, key).await?,
+            None => None,
+        };
+        let ids = ["appId", "agentIdentityBlueprintId"]
+            .map(|name| content.as_deref().and_then(|content| content[name].as_str()).filter(|id| !id.is_empty()));
+        for id in ids.into_iter().flatten() {
+            for collection in ["application", "servicePrincipal"] {
+                keys.extend(self.facts.with_value(collection, "appId", id)?.into_iter().map(|(_, key)| key));
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Whoever owns something; the other objects of an application have owners of their own.
     ///
     /// # Errors
     /// The archive's.
@@ -42,6 +69,6 @@ impl Evaluator<'_> {
 
     fn owner(&self, subject: &Key, of: &Key, held: super::Held) -> Option<Access> {
         let step = Step { kind: StepKind::Owner, from: subject.clone(), to: Some(of.clone()), by: Vec::new(), held };
-        self.access(subject, Power::Owner { of: of.clone() }, vec![step], (None, None))
+        self.access(subject, Power::Owner { of: of.clone() }, vec![step])
     }
 }

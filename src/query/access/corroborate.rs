@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::{Access, Evaluator, Power, Step, StepKind, Sureness};
+use super::{Access, Evaluator, Form, Power, Step, StepKind, Sureness};
 use crate::canonical::Key;
 use crate::query::coverage::Certainty;
 use crate::query::{Attributed, Attribution, Matter, QueryError, Turn};
@@ -34,17 +34,21 @@ impl Evaluator<'_> {
                 kept.push(access);
                 continue;
             }
-            let mut side = Side::Within;
+            let mut side = None;
             for step in &access.path {
                 if self.facts.window.sureness(&step.held) == Some(Sureness::Maybe) {
-                    match self.side(&access, step).await? {
-                        Side::Within => {}
-                        other if side == Side::Within => side = other,
-                        Side::Without => side = Side::Without,
-                        Side::Unknown => {}
-                    }
+                    side = Some(match (side, self.side(&access, step).await?) {
+                        (Some(Side::Without), _) | (_, Side::Without) => Side::Without,
+                        (Some(Side::Unknown), _) | (_, Side::Unknown) => Side::Unknown,
+                        _ => Side::Within,
+                    });
                 }
             }
+            // Each step held for sure, and nobody saw them hold together.
+            let side = match side {
+                Some(side) => side,
+                None => self.overlap(&access).await?,
+            };
             match side {
                 Side::Without => continue,
                 Side::Within => access.certainty = Certainty::Corroborated,
@@ -58,24 +62,61 @@ impl Evaluator<'_> {
     /// Whether a step that began or ended in a gap did so on this side of the window.
     async fn side(&self, access: &Access, step: &Step) -> Result<Side, QueryError> {
         let window = &self.facts.window;
-        let (begin, end) = window.asked.unwrap_or((window.begin.time, window.end.time));
-        let own = |time: Option<Timestamp>| time.filter(|_| step.kind == StepKind::Granted);
+        let (begin, end) = self.asked();
         let mut known = true;
         if step.held.from > window.end.seq {
-            match own(access.term.0).or(self.time_of(access, step, Turn::Began).await?) {
+            match self.turned(access, step, Turn::Began).await? {
                 Some(time) if time > end => return Ok(Side::Without),
                 Some(_) => {}
                 None => known = false,
             }
         }
         if step.held.until.is_some() && step.held.sure < window.begin_after {
-            match own(access.term.1).or(self.time_of(access, step, Turn::Ended).await?) {
+            match self.turned(access, step, Turn::Ended).await? {
                 Some(time) if time <= begin => return Ok(Side::Without),
                 Some(_) => {}
                 None => known = false,
             }
         }
         Ok(if known { Side::Within } else { Side::Unknown })
+    }
+
+    /// Whether the steps of a path held together within the window, by when the last of them began and the first of them ended.
+    async fn overlap(&self, access: &Access) -> Result<Side, QueryError> {
+        let last = access.path.iter().max_by_key(|step| step.held.from);
+        let first = access.path.iter().filter(|step| step.held.until.is_some()).min_by_key(|step| step.held.until);
+        let (Some(last), Some(first)) = (last, first) else { return Ok(Side::Unknown) };
+        let began = self.turned(access, last, Turn::Began).await?;
+        let ended = self.turned(access, first, Turn::Ended).await?;
+        let (begin, end) = self.asked();
+        Ok(match (began, ended) {
+            (Some(began), Some(ended)) if began < ended && began <= end && ended > begin => Side::Within,
+            (Some(_), Some(_)) => Side::Without,
+            _ => Side::Unknown,
+        })
+    }
+
+    /// The times that are asked about.
+    fn asked(&self) -> (Timestamp, Timestamp) {
+        let window = &self.facts.window;
+        window.asked.unwrap_or((window.begin.time, window.end.time))
+    }
+
+    /// When a step began or ended: by the log, else by the word of the object that grants it, where that lies between the captures
+    /// that saw it otherwise. What was planned may have been ended before; the log knows.
+    async fn turned(&self, access: &Access, step: &Step, turn: Turn) -> Result<Option<Timestamp>, QueryError> {
+        if let Some(time) = self.time_of(access, step, turn).await? {
+            return Ok(Some(time));
+        }
+        let view = self.facts.archive.view();
+        let time = |seq: u64| Ok::<_, QueryError>(view.capture(seq)?.map(|row| row.time));
+        let (term, after, until) = match turn {
+            Turn::Ended => (access.term.1, time(step.held.sure)?, step.held.until.map(time).transpose()?.flatten()),
+            _ => (access.term.0, time(step.held.missing)?, time(step.held.from)?),
+        };
+        let is_between =
+            |term: &Timestamp| after.is_none_or(|after| *term > after) && until.is_none_or(|until| *term <= until);
+        Ok(term.filter(|_| step.kind == StepKind::Granted).filter(is_between))
     }
 
     async fn time_of(&self, access: &Access, step: &Step, turn: Turn) -> Result<Option<Timestamp>, QueryError> {
@@ -109,6 +150,16 @@ impl Evaluator<'_> {
             }
             told.get_or_insert(found);
         }
+        // Who is deleted is taken out of everything by that, and so is everybody in what is deleted.
+        if turn == Turn::Ended {
+            for key in [Some(&step.from), step.to.as_ref()].into_iter().flatten() {
+                let id = key.decoded_id();
+                let found = self.facts.archive.attribute(&[&id], Matter::Existence, turn, missing, seen).await?;
+                if matches!(found, Attributed::By(_)) {
+                    return Ok(Some(found));
+                }
+            }
+        }
         Ok(told)
     }
 }
@@ -126,14 +177,24 @@ fn concerned(access: &Access, step: &Step) -> Vec<(Matter, Vec<String>)> {
             let (one, other) = (id(&step.from), id(to));
             vec![(Matter::Ownership, vec![other.clone(), one.clone()]), (Matter::Ownership, vec![one, other])]
         }
-        (_, _, Power::Role { role, .. }) => vec![(Matter::Role, vec![id(&step.from), role.clone()])],
+        (_, _, Power::Role { role, form, .. }) => {
+            let matter = match form {
+                Form::Assigned => Matter::Role,
+                Form::Activated => Matter::Activation,
+                Form::Eligible => Matter::Eligibility,
+            };
+            vec![(matter, vec![id(&step.from), role.clone()])]
+        }
         (_, _, Power::AppRole { resource, role }) => vec![
+            // Fewer records are about who gets it than about the application.
+            (Matter::AppRole, vec![id(&step.from), id(resource), role.clone()]),
             (Matter::AppRole, vec![id(resource), id(&step.from), role.clone()]),
-            (Matter::AppRole, vec![id(&step.from), id(resource)]),
         ],
-        (_, _, Power::Delegated { client, .. }) => {
+        (_, _, Power::Delegated { client, resource, principal, .. }) => {
             let grants = step.by.iter().map(|key| (Matter::Grant, vec![id(key)]));
-            grants.chain([(Matter::Grant, vec![id(client)])]).collect()
+            // Another's consent to the same client in the same hour isn't this one's.
+            let consent = [id(client)].into_iter().chain(principal.clone()).collect();
+            grants.chain([(Matter::Grant, consent), (Matter::Grant, vec![id(resource), id(client)])]).collect()
         }
         _ => step.by.iter().map(|key| (Matter::Object, vec![id(key)])).collect(),
     }

@@ -276,14 +276,22 @@ impl<'a> Facts<'a> {
         Ok(value)
     }
 
-    /// The key and number of the directory object called `id`, of one of `collections`: one that the archive knows.
+    /// The key and number of the directory object called `id`, of one of `collections`: one that the archive knows. Where it
+    /// knows none the answer rests on all of them: one that couldn't be read may be it.
     pub fn object(&self, id: &str, collections: &[&str]) -> Result<Option<(u32, Key)>, QueryError> {
         for collection in collections {
             let key = Key::new(collection, id);
             if let Some(number) = self.archive.view().id(&key)?
                 && self.archive.is_known(number)?
             {
+                self.rest_on(collection, None);
                 return Ok(Some((number, key)));
+            }
+        }
+        for collection in collections {
+            self.rest_on(collection, None);
+            if *collection == "group" {
+                self.rest_on(collection, Some("members"));
             }
         }
         Ok(None)

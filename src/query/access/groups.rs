@@ -36,12 +36,12 @@ impl Evaluator<'_> {
         let mut found = Vec::new();
         self.walk(Way::Up, id, &mut |steps| {
             let of = steps.last().and_then(|step| step.to.clone()).expect("a walk has at least one step");
-            found.extend(self.access(subject, Power::Member { of }, steps, (None, None)));
+            found.extend(self.access(subject, Power::Member { of }, steps));
         })?;
         for unit in self.facts.links_to(id, "administrativeUnit", "members")? {
             let of = self.key(unit.other)?;
             let path = vec![self.member_step(subject.clone(), of.clone(), unit.held)];
-            found.extend(self.access(subject, Power::Member { of }, path, (None, None)));
+            found.extend(self.access(subject, Power::Member { of }, path));
         }
         Ok(found)
     }
@@ -57,7 +57,7 @@ impl Evaluator<'_> {
             for member in self.facts.links_from(id, of.collection(), "members")? {
                 let subject = self.key(member.other)?;
                 let path = vec![self.member_step(subject.clone(), of.clone(), member.held)];
-                found.extend(self.access(&subject, Power::Member { of: of.clone() }, path, (None, None)));
+                found.extend(self.access(&subject, Power::Member { of: of.clone() }, path));
             }
             return Ok(found);
         }
@@ -65,7 +65,7 @@ impl Evaluator<'_> {
             // A walk down finds the last step first.
             steps.reverse();
             let subject = steps.first().map(|step| step.from.clone()).expect("a walk has at least one step");
-            found.extend(self.access(&subject, Power::Member { of: of.clone() }, steps, (None, None)));
+            found.extend(self.access(&subject, Power::Member { of: of.clone() }, steps));
         })?;
         Ok(found)
     }

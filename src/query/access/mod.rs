@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::coverage::Certainty;
 use super::{Archive, Instant, QueryError};
@@ -183,12 +183,17 @@ impl<'a> Evaluator<'a> {
     /// The archive's.
     pub async fn reachers(&self, target: &Key) -> Result<Vec<Access>, QueryError> {
         let mut found = match target.collection() {
-            "servicePrincipal" => self.users_of(target).await?,
             "group" | "administrativeUnit" => self.members(target)?,
             _ => Vec::new(),
         };
-        found.extend(self.scoped_to(target).await?);
-        found.extend(self.owners(target)?);
+        // An application is used by its service principal, and who has the one has the other.
+        for target in self.one_application(target).await? {
+            if target.collection() == "servicePrincipal" {
+                found.extend(self.users_of(&target).await?);
+            }
+            found.extend(self.scoped_to(&target).await?);
+            found.extend(self.owners(&target)?);
+        }
         found.sort();
         found.dedup();
         Ok(found)
@@ -200,14 +205,6 @@ impl<'a> Evaluator<'a> {
     /// The archive's.
     pub async fn confined_to(&self, target: &Key) -> Result<Vec<Access>, QueryError> {
         self.scoped_to(target).await
-    }
-
-    /// Whoever is assigned to an application, with groups and their direct members: users, and applications with permissions.
-    ///
-    /// # Errors
-    /// The archive's.
-    pub async fn reachers_by_assignment(&self, resource: &Key) -> Result<Vec<Access>, QueryError> {
-        self.users_of(resource).await
     }
 
     /// What is given to somebody itself, by no group: roles, app roles, delegated grants, what they own, and of a service
@@ -224,33 +221,110 @@ impl<'a> Evaluator<'a> {
     }
 
     /// What a group is given, as a member has it by `step`; `None` where both didn't hold together.
-    pub(super) fn through(&self, subject: &Key, step: &Step, granted: &Access) -> Option<Access> {
+    pub(super) fn through(&self, subject: &Key, step: &Step, granted: &Access) -> Result<Option<Access>, QueryError> {
         let path = std::iter::once(step.clone()).chain(granted.path.iter().cloned()).collect();
-        self.access(subject, granted.power.clone(), path, granted.term)
+        self.access_for(subject, granted.power.clone(), path, granted.term)
+    }
+
+    /// The captures within a term: what holds by its own word from one time until another. `None` where no capture can show any of
+    /// it, since it begins after the last that is known.
+    fn within(&self, term: (Option<Timestamp>, Option<Timestamp>)) -> Result<Option<Held>, QueryError> {
+        let (view, horizon) = (self.facts.archive.view(), self.facts.window.horizon);
+        // The first capture at or after a time, and the one before it.
+        let turn = |time: Timestamp| -> Result<(u64, Option<u64>), QueryError> {
+            Ok(match view.capture_at(time, Some(horizon))? {
+                Some(row) if row.time == time => {
+                    (view.capture_before(row.seq)?.map_or(0, |row| row.seq), Some(row.seq))
+                }
+                Some(row) => {
+                    let next = view.capture_after(row.seq)?.filter(|next| next.seq <= horizon);
+                    (row.seq, next.map(|next| next.seq))
+                }
+                None => (0, view.capture_after(0)?.map(|row| row.seq)),
+            })
+        };
+        let mut held = Held { missing: 0, from: 0, sure: horizon, until: None, is_open: true };
+        if let Some(start) = term.0 {
+            // What a capture reads it reads some minutes after the time for which it stands.
+            let start = start.checked_sub(READING).unwrap_or(start);
+            let (before, after) = turn(start)?;
+            let Some(after) = after else { return Ok(None) };
+            held = Held { missing: before, from: after, is_open: before == 0, ..held };
+        }
+        if let Some(end) = term.1 {
+            let (before, after) = turn(end)?;
+            held = Held { sure: after.map_or(horizon, |_| before), until: after, ..held };
+        }
+        Ok(Some(held))
     }
 
     /// An access by these steps; `None` where they didn't hold together within the window.
-    fn access(
+    fn access(&self, subject: &Key, power: Power, path: Vec<Step>) -> Option<Access> {
+        let held = together(&path)?;
+        let certainty = self.certainty(&held, &path)?;
+        Some(Access { subject: subject.clone(), power, path, held, certainty, term: (None, None) })
+    }
+
+    /// An access by these steps, the last of which holds for a term; `None` where they didn't hold together within the window.
+    fn access_for(
         &self,
         subject: &Key,
         power: Power,
         path: Vec<Step>,
         term: (Option<Timestamp>, Option<Timestamp>),
-    ) -> Option<Access> {
-        let mut steps = path.iter().map(|step| step.held);
-        let first = steps.next()?;
-        let held = steps.try_fold(first, Held::and)?;
-        if !self.facts.window.admits(term.0, term.1) {
-            return None;
+    ) -> Result<Option<Access>, QueryError> {
+        let window = &self.facts.window;
+        let Some(access) = self.access(subject, power, path).filter(|_| window.admits(term.0, term.1)) else {
+            return Ok(None);
+        };
+        if term == (None, None) {
+            return Ok(Some(access));
         }
-        let certainty = self.certainty(&held, &path)?;
-        Some(Access { subject: subject.clone(), power, path, held, certainty, term })
+        // What was set ahead, and outlives its term, holds only within it.
+        let held = self.within(term)?.and_then(|within| access.held.and(within));
+        let held = match held {
+            Some(held) => held,
+            None if window.is_instant() => access.held,
+            None => return Ok(None),
+        };
+        let certainty = match access.certainty {
+            Certainty::Observed if !self.is_surely_within(&access.path, term)? => Certainty::ChangedInGap,
+            certainty => certainty,
+        };
+        Ok(Some(Access { held, certainty, term, ..access }))
     }
 
-    /// What `first` grants together with something else, by the steps of both; `None` where they weren't held at once.
-    pub fn both(&self, first: &Access, steps: Vec<Step>, held: Held) -> Option<Access> {
-        let certainty = self.certainty(&held, &steps)?;
-        Some(Access { path: steps, held, certainty, ..first.clone() })
+    /// Whether all steps surely held together at some time of the term that lies within the window.
+    fn is_surely_within(
+        &self,
+        path: &[Step],
+        term: (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<bool, QueryError> {
+        let window = &self.facts.window;
+        let Some(all) = together(path).filter(|_| !window.is_instant()) else { return Ok(true) };
+        let (begin, end) = window.asked.unwrap_or((window.begin.time, window.end.time));
+        let time = |seq: u64| Ok::<_, QueryError>(self.facts.archive.view().capture(seq)?.map(|row| row.time));
+        let starts = [Some(begin), time(all.from)?, term.0].into_iter().flatten().max();
+        let ends = [Some(end), time(all.sure)?].into_iter().flatten().min();
+        // At its end a term is over.
+        Ok(starts <= ends && term.1.is_none_or(|over| starts < Some(over)))
+    }
+
+    /// An access within a shorter stretch; `None` where it surely didn't hold within the window.
+    pub fn narrowed(&self, access: &Access, held: Held) -> Option<Access> {
+        let certainty = self.certainty(&held, &access.path)?;
+        Some(Access { held, certainty, ..access.clone() })
+    }
+
+    /// Two accesses of one subject taken together, by the steps of both; `None` where they weren't held at once.
+    pub fn both(&self, first: &Access, second: &Access) -> Option<Access> {
+        let held = first.held.and(second.held)?;
+        let path: Vec<Step> = first.path.iter().chain(&second.path).cloned().collect();
+        let later = first.term.0.into_iter().chain(second.term.0).max();
+        let sooner = first.term.1.into_iter().chain(second.term.1).min();
+        let meets = later.zip(sooner).is_none_or(|(later, sooner)| later < sooner);
+        let certainty = self.certainty(&held, &path).filter(|_| meets && self.facts.window.admits(later, sooner))?;
+        Some(Access { path, held, certainty, term: (later, sooner), ..first.clone() })
     }
 
     /// How sure it is that a path held within the window; `None` where it surely didn't.
@@ -284,6 +358,16 @@ impl<'a> Evaluator<'a> {
         Ok(self.facts.archive.view().key(id)?)
     }
 }
+
+/// When all steps held; `None` for none, and where they can't have held together.
+fn together(steps: &[Step]) -> Option<Held> {
+    let mut steps = steps.iter().map(|step| step.held);
+    let first = steps.next()?;
+    steps.try_fold(first, Held::and)
+}
+
+/// How long after the time for which a capture stands it may read what it shows.
+const READING: SignedDuration = SignedDuration::from_mins(10);
 
 /// Who holds something, told apart from how: the subjects of rows, each once.
 pub fn subjects(rows: &[Access]) -> BTreeSet<&Key> {

@@ -64,6 +64,8 @@ struct Grant {
     /// `None` where the object doesn't tell an assignment from an activation.
     form: Option<Form>,
     term: Term,
+    /// Whether it is what a membership comes to, and no gift of its own.
+    derived: bool,
 }
 
 /// What one or more objects say alike.
@@ -71,6 +73,7 @@ struct Grant {
 struct Holding {
     form: Option<Form>,
     term: Term,
+    derived: bool,
     by: Vec<Key>,
     held: Held,
 }
@@ -81,19 +84,26 @@ type What = (String, String, String);
 impl Evaluator<'_> {
     /// The roles of a user, group or service principal: its own, and those of the groups it is a member of.
     pub(super) async fn roles_of(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
-        let mut found = self.own_roles(subject).await?;
+        let mut found = Vec::new();
+        for (what, holding) in self.holdings("principalId", &subject.decoded_id()).await? {
+            found.extend(self.role_access(subject, None, &what, &holding)?);
+        }
         for (_, group, step) in self.groups_of(subject)? {
             for (what, holding) in self.holdings("principalId", &group.decoded_id()).await? {
-                found.extend(self.role_access(subject, Some(&step), &what, &holding));
+                found.extend(self.role_access(subject, Some(&step), &what, &holding)?);
             }
         }
-        Ok(found)
+        drop_derived(&mut found);
+        Ok(found.into_iter().map(|(access, _)| access).collect())
     }
 
     /// The roles that somebody or a group was given itself.
     pub(super) async fn own_roles(&self, subject: &Key) -> Result<Vec<Access>, QueryError> {
-        let holdings = self.holdings("principalId", &subject.decoded_id()).await?;
-        Ok(holdings.iter().filter_map(|(what, holding)| self.role_access(subject, None, what, holding)).collect())
+        let mut found = Vec::new();
+        for (what, holding) in self.holdings("principalId", &subject.decoded_id()).await? {
+            found.extend(self.role_access(subject, None, &what, &holding)?.map(|(access, _)| access));
+        }
+        Ok(found)
     }
 
     /// Whoever holds the role with this id, or may activate it: groups too, and their members.
@@ -120,26 +130,35 @@ impl Evaluator<'_> {
             let principal = self.facts.object(&what.0, &["user", "group", "servicePrincipal"])?;
             let subject =
                 principal.as_ref().map_or_else(|| Key::new("directoryObject", &what.0), |(_, key)| key.clone());
-            found.extend(self.role_access(&subject, None, &what, &holding));
+            found.extend(self.role_access(&subject, None, &what, &holding)?);
             let Some((id, group)) = principal.filter(|(_, key)| key.collection() == "group") else { continue };
             if !members.contains_key(&group) {
                 members.insert(group.clone(), self.direct_members(id, &group)?);
             }
             for step in &members[&group] {
-                found.extend(self.role_access(&step.from, Some(step), &what, &holding));
+                found.extend(self.role_access(&step.from, Some(step), &what, &holding)?);
             }
         }
-        Ok(found)
+        drop_derived(&mut found);
+        Ok(found.into_iter().map(|(access, _)| access).collect())
     }
 
-    fn role_access(&self, subject: &Key, member: Option<&Step>, what: &What, holding: &Holding) -> Option<Access> {
+    /// The access, and whether it is derived; `None` where its steps and its term don't hold together within the window.
+    fn role_access(
+        &self,
+        subject: &Key,
+        member: Option<&Step>,
+        what: &What,
+        holding: &Holding,
+    ) -> Result<Option<(Access, bool)>, QueryError> {
         let holder = member.and_then(|step| step.to.clone()).unwrap_or_else(|| subject.clone());
         let grant =
             Step { kind: StepKind::Granted, from: holder, to: None, by: holding.by.clone(), held: holding.held };
         let power =
             Power::Role { role: what.1.clone(), scope: what.2.clone(), form: holding.form.unwrap_or(Form::Assigned) };
         let path = member.cloned().into_iter().chain([grant]).collect();
-        self.access(subject, power, path, holding.term)
+        let access = self.access_for(subject, power, path, holding.term)?;
+        Ok(access.map(|access| (access, holding.derived && member.is_none())))
     }
 
     /// What the objects with this value say, objects that say the same taken as one.
@@ -149,7 +168,8 @@ impl Evaluator<'_> {
             for (id, key) in self.facts.with_value(collection, property, value)? {
                 for said in self.facts.said(id, &key, |content| grant(collection, content)).await? {
                     let grant = said.what;
-                    let holding = Holding { form: grant.form, term: grant.term, by: vec![said.key], held: said.held };
+                    let Grant { form, term, derived, .. } = grant;
+                    let holding = Holding { form, term, derived, by: vec![said.key], held: said.held };
                     all.entry((grant.principal, grant.role, grant.scope)).or_default().push(holding);
                 }
             }
@@ -209,6 +229,33 @@ impl Evaluator<'_> {
     }
 }
 
+/// Leaves out what only repeats a membership: instances tell it of each member, beside what the group was given (`memberType`).
+/// Where the group isn't known it stays.
+fn drop_derived(found: &mut Vec<(Access, bool)>) {
+    let through: Vec<(Key, Power)> = found
+        .iter()
+        .filter(|(access, _)| access.path.len() > 1)
+        .map(|(access, _)| (access.subject.clone(), access.power.clone()))
+        .collect();
+    let is_told =
+        |access: &Access| through.iter().any(|(subject, power)| *subject == access.subject && *power == access.power);
+    found.retain(|(access, is_derived)| !is_derived || !is_told(access));
+}
+
+/// What a schedule may say of itself without being in force: `status` of
+/// learn.microsoft.com/graph/api/resources/unifiedroleschedulebase.
+const NOT_IN_FORCE: [&str; 9] = [
+    "Canceled",
+    "Denied",
+    "AdminDenied",
+    "Failed",
+    "Revoked",
+    "PendingApproval",
+    "PendingApprovalProvisioning",
+    "PendingAdminDecision",
+    "TimedOut",
+];
+
 /// Joins what is of one form and overlaps.
 fn join(mut holdings: Vec<Holding>) -> Vec<Holding> {
     holdings.sort_by_key(|one| (one.form, one.held.from, one.held.missing));
@@ -220,6 +267,7 @@ fn join(mut holdings: Vec<Holding>) -> Vec<Holding> {
                 last.held = held;
                 last.term = (last.term.0.or(one.term.0), last.term.1.or(one.term.1));
                 last.by.extend(one.by);
+                last.derived &= one.derived;
             }
             None => joined.push(one),
         }
@@ -241,6 +289,10 @@ fn grant(collection: &str, content: &Value) -> Option<Grant> {
         _ if text("assignmentType").is_some_and(|kind| kind.eq_ignore_ascii_case("Activated")) => Some(Form::Activated),
         _ => Some(Form::Assigned),
     };
+    let is_void = |status: &str| NOT_IN_FORCE.iter().any(|one| one.eq_ignore_ascii_case(status));
+    if text("status").is_some_and(is_void) {
+        return None;
+    }
     let scope = text("directoryScopeId").or_else(|| text("appScopeId")).unwrap_or(EVERYWHERE);
     Some(Grant {
         principal: text("principalId")?.to_lowercase(),
@@ -248,6 +300,7 @@ fn grant(collection: &str, content: &Value) -> Option<Grant> {
         scope: scope.to_owned(),
         form,
         term: term(content),
+        derived: text("memberType").is_some_and(|kind| kind.eq_ignore_ascii_case("Group")),
     })
 }
 

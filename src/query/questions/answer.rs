@@ -33,12 +33,30 @@ pub struct Answer {
     pub hash: Hash,
 }
 
+/// The tenant's own numbers may be larger than a double holds; such a one is told as text, since the hash is over RFC 8785.
+fn make_exact(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let is_large = |whole: u64| whole >= 1 << 53;
+            if number.as_u64().is_some_and(is_large)
+                || number.as_i64().is_some_and(|whole| is_large(whole.unsigned_abs()))
+            {
+                *value = number.to_string().into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_exact),
+        Value::Object(members) => members.values_mut().for_each(make_exact),
+        _ => {}
+    }
+}
+
 impl Answer {
     pub(super) async fn of(
         question: &'static Question,
         asking: &Asking<'_>,
-        table: Table,
+        mut table: Table,
     ) -> Result<Answer, QueryError> {
+        table.rows.iter_mut().flat_map(|row| row.values_mut()).chain(table.totals.values_mut()).for_each(make_exact);
         let parameters = asking.given.iter().map(|(name, given)| {
             let value = match given {
                 Given::Object(key, _) => key.as_str().into(),

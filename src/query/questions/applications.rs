@@ -3,13 +3,13 @@
 //! Must never know: how access is evaluated.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::role_holders::rows;
+use super::role_holders::{NOT_CAPTURED, rows, told};
 use super::rows::{Row, actor, count_by, count_distinct, sort};
 use super::{Ability, Asking, Parameter, ParameterKind, Question, Span, Table};
 use crate::canonical::Key;
-use crate::query::access::{Access, Power};
+use crate::query::access::{Access, Held, Power};
 use crate::query::{Attributed, Matter, QueryError, Turn};
 
 const APPLICATION: Parameter = Parameter {
@@ -49,7 +49,7 @@ pub const WRITERS: Question = Question {
     name: "tenant-wide-writers",
     title: "Which applications could write mail, files or the directory of the whole tenant?",
     description: "One row for each application permission, and each delegated grant for everybody, whose name says that it writes: \
-                  ReadWrite, Write, Send, Manage, FullControl or full_access. Names are those that the interface's own service \
+                  ReadWrite, Write, Send, Manage, FullControl, Create, Delete, Update or full_access. Names are those that the interface's own service \
                   principal had then. `reach` is what it writes: directory, mail, files or other.",
     version: 1,
     span: Span::Instant,
@@ -101,25 +101,28 @@ pub const NEW: Question = Question {
     ability: Ability::Answered(|asking| Box::pin(new(asking))),
 };
 
-/// The application and service principal objects with one `appId`.
+/// The application and service principal objects of the application that is asked about.
 async fn objects(asking: &Asking<'_>) -> Result<Vec<(u32, Key)>, QueryError> {
-    let (key, id) = asking.object("application").expect("it has to be given");
-    let content = asking.content(key).await?;
-    let mut found = vec![(id, key.clone())];
-    if let Some(app_id) = content.as_deref().and_then(|content| content["appId"].as_str()) {
-        for collection in ["application", "servicePrincipal"] {
-            found.extend(asking.access.facts.with_value(collection, "appId", app_id)?);
+    let (key, _) = asking.object("application").expect("it has to be given");
+    let mut found = Vec::new();
+    for key in asking.access.one_application(key).await? {
+        if let Some(id) = asking.archive.view().id(&key)? {
+            found.push((id, key));
         }
     }
-    found.sort();
-    found.dedup();
     Ok(found)
 }
 
 async fn power(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let mut found: Vec<Access> = Vec::new();
-    for (_, key) in objects(asking).await?.into_iter().filter(|(_, key)| key.collection() == "servicePrincipal") {
-        found.extend(asking.access.reach(&key).await?);
+    // What an agent identity inherits from its blueprint is the blueprint's.
+    let (asked, _) = asking.object("application").expect("it has to be given");
+    let mut keys = vec![asked.clone()];
+    if asked.collection() == "application" {
+        keys = asking.access.one_application(asked).await?;
+    }
+    for key in keys.iter().filter(|key| key.collection() == "servicePrincipal") {
+        found.extend(asking.access.reach(key).await?);
     }
     let found = asking.access.corroborate(found).await?;
     let mut rows = rows(asking, &found).await?;
@@ -129,15 +132,17 @@ async fn power(asking: &Asking<'_>) -> Result<Table, QueryError> {
     totals.insert("rows_by_certainty".to_owned(), count_by(&rows, "certainty"));
     const COLUMNS: &[&str] =
         &["power", "target_name", "scope", "form", "path", "since", "given_by", "given_at", "certainty"];
-    let notes = vec!["Azure role assignments are not captured".to_owned()];
+    let notes = vec![NOT_CAPTURED.to_owned()];
     Ok(Table { columns: COLUMNS, rows, totals, notes, ..Table::default() })
 }
 
 /// What a permission writes, by its name; `None` for one that doesn't.
 fn writes(permission: &str) -> Option<&'static str> {
     let name = permission.to_lowercase();
-    let words = ["readwrite", "write", ".send", "manage", "fullcontrol", "full_access", "accessasuser"];
-    if !words.iter().any(|word| name.contains(word)) {
+    // The first part is what it is about, which may be called RoleManagement or DeviceManagementApps.
+    let words = ["readwrite", "write", "send", "manage", "fullcontrol", "accessasuser", "create", "delete", "update"];
+    let says = |part: &str| words.iter().any(|word| part.starts_with(word));
+    if !name.split('.').skip(1).any(says) && !name.starts_with("full_access") {
         return None;
     }
     let begins = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
@@ -173,29 +178,34 @@ fn writes(permission: &str) -> Option<&'static str> {
 
 async fn writers(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let facts = &asking.access.facts;
-    let mut all = Vec::new();
+    let mut found: Vec<(Access, (&str, &str, String))> = Vec::new();
     for (id, resource) in facts.objects("servicePrincipal")? {
-        let assigned = asking.access.reachers_by_assignment(&resource).await?;
+        let assigned = asking.access.permissions_on(&resource).await?;
         let clients = asking.access.clients_of(&resource).await?;
         if assigned.is_empty() && clients.is_empty() {
             continue;
         }
         // What the interface calls its permissions it says itself.
         facts.content_at_end(id, &resource).await?;
-        for access in assigned.iter().filter(|access| access.subject.collection() == "servicePrincipal") {
+        for access in &assigned {
             let Power::AppRole { role, .. } = &access.power else { continue };
             let name = asking.app_role_name(&resource, role).await?;
             let Some(reach) = writes(&name) else { continue };
-            all.extend(writer(asking, access, "application permission", reach, &name).await?);
+            found.push((access.clone(), ("application permission", reach, name)));
         }
         for access in &clients {
             let Power::Delegated { scopes, principal: None, .. } = &access.power else { continue };
-            let writing: Vec<(&str, &'static str)> =
-                scopes.iter().filter_map(|scope| Some((scope.as_str(), writes(scope)?))).collect();
-            for (scope, reach) in writing {
-                all.extend(writer(asking, access, "delegated, for everybody", reach, scope).await?);
+            for (scope, reach) in scopes.iter().filter_map(|scope| Some((scope, writes(scope)?))) {
+                found.push((access.clone(), ("delegated, for everybody", reach, scope.clone())));
             }
         }
+    }
+    let mut all = Vec::with_capacity(found.len());
+    for (mut row, (given_as, reach, permission)) in told(asking, found).await? {
+        row.insert("reach".to_owned(), reach.into());
+        row.insert("permission".to_owned(), permission.into());
+        row.insert("given_as".to_owned(), given_as.into());
+        all.push(row);
     }
     sort(&mut all, &["reach", "name", "subject", "permission", "given_as"]);
     let mut totals = Row::new();
@@ -205,22 +215,6 @@ async fn writers(asking: &Asking<'_>) -> Result<Table, QueryError> {
     const COLUMNS: &[&str] =
         &["name", "status", "reach", "permission", "given_as", "target_name", "since", "given_by", "certainty"];
     Ok(Table { columns: COLUMNS, rows: all, totals, ..Table::default() })
-}
-
-async fn writer(
-    asking: &Asking<'_>,
-    access: &Access,
-    given_as: &str,
-    reach: &str,
-    permission: &str,
-) -> Result<Vec<Row>, QueryError> {
-    let mut found = rows(asking, std::slice::from_ref(access)).await?;
-    for row in &mut found {
-        row.insert("reach".to_owned(), reach.into());
-        row.insert("permission".to_owned(), permission.into());
-        row.insert("given_as".to_owned(), given_as.into());
-    }
-    Ok(found)
 }
 
 async fn credentials(asking: &Asking<'_>) -> Result<Table, QueryError> {
@@ -297,20 +291,33 @@ async fn credential_row(
             true => Value::Null,
             false => {
                 asking.access.facts.rest_on("directoryAudit", None);
-                let told = asking
-                    .archive
-                    .attribute(&[&key.decoded_id()], Matter::Object, Turn::Changed, held.missing, held.from)
-                    .await?;
-                match told {
-                    Attributed::By(attribution) => json!(actor(&attribution.actor)),
-                    Attributed::Silent => "unattributed".into(),
-                    Attributed::Unread => "unknown: the audit log wasn't read".into(),
-                }
+                by(&adder(asking, key, &key_id, &held).await?)
             }
         };
         row.insert("added_by".to_owned(), by);
     }
     Ok(row)
+}
+
+/// What the log says of who added a credential: a record that names it, else one about credentials of the application.
+async fn adder(asking: &Asking<'_>, key: &Key, credential: &str, held: &Held) -> Result<Attributed, QueryError> {
+    let (archive, id) = (asking.archive, key.decoded_id());
+    if !credential.is_empty() {
+        let ids = [id.as_str(), credential];
+        let told = archive.attribute(&ids, Matter::Object, Turn::Changed, held.missing, held.from).await?;
+        if matches!(told, Attributed::By(_)) {
+            return Ok(told);
+        }
+    }
+    archive.attribute(&[&id], Matter::Credential, Turn::Began, held.missing, held.from).await
+}
+
+fn by(told: &Attributed) -> Value {
+    match told {
+        Attributed::By(attribution) => actor(&attribution.actor).into(),
+        Attributed::Silent => "unattributed".into(),
+        Attributed::Unread => "unknown: the audit log wasn't read".into(),
+    }
 }
 
 /// Roles that may add credentials to every application: "Microsoft Entra built-in roles"
@@ -326,36 +333,43 @@ const ADDING_ROLES: &[&str] = &[
 /// Permissions of Microsoft Graph with which an application may add credentials to others, by name.
 const ADDING_PERMISSIONS: &[&str] = &["Application.ReadWrite.All", "Directory.ReadWrite.All"];
 
+/// Whether a role says that it may change the credentials of applications, everything about them, or who owns them.
+fn allows(content: &Value) -> bool {
+    let sets = content["rolePermissions"].as_array().into_iter().flatten();
+    let mut actions = sets.flat_map(|set| set["allowedResourceActions"].as_array().into_iter().flatten());
+    actions.any(|action| {
+        let action = text(action).to_lowercase();
+        let of = action.contains("/applications") || action.contains("/serviceprincipals");
+        let does =
+            ["/credentials/update", "/owners/update", "/allproperties/update", "/allproperties/alltasks", "/alltasks"];
+        of && does.iter().any(|end| action.ends_with(end))
+    })
+}
+
 async fn credential_writers(asking: &Asking<'_>) -> Result<Table, QueryError> {
-    let mut found = Vec::new();
-    let targets = objects(asking).await?;
-    for (_, key) in &targets {
-        found.extend(asking.access.owners(key)?);
-        found.extend(asking.access.confined_to(key).await?);
-    }
-    let allows = |content: &Value| {
-        let sets = content["rolePermissions"].as_array().into_iter().flatten();
-        let mut actions = sets.flat_map(|set| set["allowedResourceActions"].as_array().into_iter().flatten());
-        actions.any(|action| {
-            let action = text(action);
-            let of = action.contains("/applications") || action.contains("/servicePrincipals");
-            of && (action.contains("/credentials/update") || action.ends_with("/allTasks"))
-        })
-    };
+    let mut adding: std::collections::BTreeSet<String> = ADDING_ROLES.iter().map(|id| (*id).to_owned()).collect();
     for (id, role) in asking.access.facts.objects("unifiedRoleDefinition")? {
-        let role_id = role.decoded_id();
         let content = asking.access.facts.content_at_end(id, &role).await?;
-        let own = content.as_deref().is_some_and(|content| content["isBuiltIn"] == false && allows(content));
-        if own || ADDING_ROLES.contains(&role_id.as_str()) {
-            let everywhere = |access: &Access| matches!(&access.power, Power::Role { scope, .. } if scope == "/");
-            found.extend(asking.access.holders(&role_id).await?.into_iter().filter(everywhere));
+        if content.as_deref().is_some_and(allows) {
+            adding.insert(role.decoded_id().to_lowercase());
         }
     }
+    let adds = |power: &Power| matches!(power, Power::Role { role, .. } if adding.contains(role));
+    let mut found = Vec::new();
+    for (_, key) in &objects(asking).await? {
+        found.extend(asking.access.owners(key)?);
+        let confined = asking.access.confined_to(key).await?;
+        found.extend(confined.into_iter().filter(|access| adds(&access.power)));
+    }
+    for role in &adding {
+        let everywhere = |access: &Access| matches!(&access.power, Power::Role { scope, .. } if scope == "/");
+        found.extend(asking.access.holders(role).await?.into_iter().filter(everywhere));
+    }
     for (_, graph) in asking.access.facts.with_value("servicePrincipal", "appId", crate::query::power::GRAPH)? {
-        for access in asking.access.reachers_by_assignment(&graph).await? {
+        for access in asking.access.permissions_on(&graph).await? {
             let Power::AppRole { role, .. } = &access.power else { continue };
             let name = asking.app_role_name(&graph, role).await?;
-            if access.subject.collection() == "servicePrincipal" && ADDING_PERMISSIONS.contains(&name.as_str()) {
+            if ADDING_PERMISSIONS.contains(&name.as_str()) {
                 found.push(access);
             }
         }
@@ -410,17 +424,10 @@ async fn new(asking: &Asking<'_>) -> Result<Table, QueryError> {
         asking.add_times(&mut row, &said.held)?;
         let told = asking
             .archive
-            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, said.held.missing, said.held.from)
+            .attribute(&[&key.decoded_id()], Matter::Existence, Turn::Began, said.held.missing, said.held.from)
             .await?;
         facts.rest_on("directoryAudit", None);
-        row.insert(
-            "added_by".to_owned(),
-            match told {
-                Attributed::By(attribution) => actor(&attribution.actor).into(),
-                Attributed::Silent => "unattributed".into(),
-                Attributed::Unread => "unknown: the audit log wasn't read".into(),
-            },
-        );
+        row.insert("added_by".to_owned(), by(&told));
         all.push(row);
     }
     sort(&mut all, &["since", "name", "subject"]);
@@ -450,6 +457,15 @@ mod tests {
             ("User.Read", None),
             ("Chat.ReadWrite.All", Some("other")),
             ("openid", None),
+            ("RoleManagement.Read.Directory", None),
+            ("RoleManagement.ReadWrite.Directory", Some("directory")),
+            ("DeviceManagementApps.Read.All", None),
+            ("DeviceManagementApps.ReadWrite.All", Some("directory")),
+            ("EntitlementManagement.Read.All", None),
+            ("Group.Create", Some("directory")),
+            ("User.ManageIdentities.All", Some("directory")),
+            ("Directory.AccessAsUser.All", Some("directory")),
+            ("EWS.AccessAsUser.All", Some("mail")),
         ] {
             assert_eq!(writes(name), expected, "{name}");
         }

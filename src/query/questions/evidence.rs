@@ -123,6 +123,17 @@ impl Seen {
 /// The code of a row whose licence the tenant lacks: docs/format.md lists them.
 const NO_LICENCE: &str = "no-licence";
 
+/// How the names of collections begin of which a tenant without the licence has nothing: Privileged Identity Management and
+/// Conditional Access (learn.microsoft.com/entra/fundamentals/licensing).
+const LICENSED: [&str; 6] = [
+    "unifiedRoleAssignmentSchedule",
+    "unifiedRoleEligibilitySchedule",
+    "unifiedRoleManagementPolicy",
+    "conditionalAccessPolicy",
+    "namedLocation",
+    "authenticationStrengthPolicy",
+];
+
 /// Sights that are told one by one.
 const MOST_SIGHTS: usize = 24;
 
@@ -133,18 +144,32 @@ fn see(asking: &Asking<'_>, subject: Subject) -> Result<Seen, QueryError> {
     let during = window.begin.seq..=window.end.seq;
     let sights = view.sights_during(collection, relation, facet, &during)?;
     let confirmed = view.confirmed(collection, relation, facet, &(window.end_after..=window.horizon))?;
-    // The service says that there can be nothing of it.
-    let is_unlicensed =
-        |sight: &Sight| sight.status == Some(Status::Absent) && sight.code.as_deref() == Some(NO_LICENCE);
+    // Without the licence for it there can be nothing of it. Of what happens anyway and only isn't told, that doesn't hold.
+    let needs_licence = facet.is_none() && LICENSED.iter().any(|prefix| collection.starts_with(prefix));
+    let is_unlicensed = |sight: &Sight| {
+        needs_licence && sight.status == Some(Status::Absent) && sight.code.as_deref() == Some(NO_LICENCE)
+    };
     let is_seen = |sight: &Sight| {
         matches!(sight.status, Some(Status::Complete | Status::Rolling | Status::NotDue)) || is_unlicensed(sight)
     };
     let ends_well = confirmed.is_some() || sights.last().is_some_and(is_unlicensed);
+    let began_seen = sights.first().is_some_and(|sight| sight.seq <= window.begin.seq && is_seen(sight));
     let is_complete = match window.is_instant() {
-        true => ends_well,
-        false => ends_well && !sights.is_empty() && sights.iter().all(is_seen),
+        true => ends_well && (began_seen || is_bracketed(asking, &subject, confirmed)?),
+        false => ends_well && began_seen && sights.iter().all(is_seen),
     };
     Ok(Seen { subject, sights, confirmed, is_complete })
+}
+
+/// Whether an instant at which something wasn't read lies between two captures that did read it and are no further apart than
+/// captures with one left out: then nothing is hidden that a gap between captures wouldn't hide.
+fn is_bracketed(asking: &Asking<'_>, subject: &Subject, confirmed: Option<u64>) -> Result<bool, QueryError> {
+    let (window, view) = (asking.access.facts.window, asking.archive.view());
+    let (relation, facet) = (subject.relation.as_deref(), subject.facet.as_deref());
+    let before = view.last_read(&subject.collection, relation, facet, window.begin.seq)?;
+    let time = |seq: Option<u64>| Ok::<_, QueryError>(seq.map(|seq| view.capture(seq)).transpose()?.flatten());
+    let (Some(before), Some(after)) = (time(before)?, time(confirmed)?) else { return Ok(false) };
+    Ok(after.time.duration_since(before.time) <= EXPECTED_DISTANCE * 2)
 }
 
 /// Times between captures of the window that are longer than they should be; before its end and after its beginning.

@@ -165,7 +165,7 @@ async fn reasons(
                 continue;
             }
             for access in ways {
-                let both = held.and(access.held).and_then(|both| asking.access.both(access, access.path.clone(), both));
+                let both = held.and(access.held).and_then(|both| asking.access.narrowed(access, both));
                 let Some(mut both) = both else { continue };
                 if asking.access.sure(held) == Some(Certainty::Observed) {
                     // What the log tells of the membership stays told.

@@ -251,7 +251,7 @@ async fn new(asking: &Asking<'_>) -> Result<Table, QueryError> {
         asking.add_times(&mut row, &said.held)?;
         let told = asking
             .archive
-            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, said.held.missing, said.held.from)
+            .attribute(&[&key.decoded_id()], Matter::Existence, Turn::Began, said.held.missing, said.held.from)
             .await?;
         row.insert("created_by".to_owned(), by(Some(&told)));
         row.insert("created_at".to_owned(), exact(Some(&told)).map(|time| time.to_string()).into());
@@ -366,7 +366,7 @@ async fn deleted(asking: &Asking<'_>) -> Result<Table, QueryError> {
         names.dedup();
         let told = asking
             .archive
-            .attribute(&[&key.decoded_id()], Matter::Object, Turn::Ended, before.seq, version.seq)
+            .attribute(&[&key.decoded_id()], Matter::Existence, Turn::Ended, before.seq, version.seq)
             .await?;
         let mut row = Row::new();
         row.insert("subject".to_owned(), key.as_str().into());
@@ -385,6 +385,27 @@ async fn deleted(asking: &Asking<'_>) -> Result<Table, QueryError> {
 
 /// Properties that name a person rather than an account.
 const PERSONAL: [&str; 2] = ["employeeId", "onPremisesImmutableId"];
+
+/// The users that ever had this sign-in name, as far as it was known.
+async fn called(asking: &Asking<'_>, name: &str, head: u64) -> Result<Vec<u32>, QueryError> {
+    let (view, facts) = (asking.archive.view(), &asking.access.facts);
+    let mut found = Vec::new();
+    for id in view.named(name)? {
+        let key = view.key(id)?;
+        if key.collection() != "user" || key.facet_name().is_some() {
+            continue;
+        }
+        for version in view.versions(id)?.iter().filter(|version| version.seq <= head) {
+            let content = facts.content(id, &key, version).await?;
+            let own = content.as_deref().and_then(|content| content["userPrincipalName"].as_str());
+            if own.is_some_and(|own| own.to_lowercase() == name) {
+                found.push(id);
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
 
 async fn same(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (user, id) = asking.object("user").expect("it has to be given");
@@ -408,7 +429,7 @@ async fn same(asking: &Asking<'_>) -> Result<Table, QueryError> {
     for (property, value) in &values {
         let sources: Vec<u32> = match PERSONAL.contains(property) {
             true => view.with_value_during(property, value, &(1..=head))?.into_iter().map(|row| row.source).collect(),
-            false => view.named(value)?,
+            false => called(asking, value, head).await?,
         };
         for source in sources.into_iter().filter(|source| *source != id) {
             others.entry(source).or_default().insert(format!("{property} {value}"));

@@ -28,6 +28,7 @@ mod privileged;
 mod reach;
 mod record;
 mod role_holders;
+mod role_log;
 mod rows;
 mod settings;
 mod sign_in;
@@ -214,6 +215,7 @@ pub struct Asking<'a> {
     pub begin: Instant,
     /// The instant, or the end of the period.
     pub end: Instant,
+    question: &'static Question,
     given: BTreeMap<&'static str, Given>,
 }
 
@@ -224,6 +226,11 @@ impl Asking<'_> {
             Some(Given::Object(key, id)) => Some((key, *id)),
             _ => None,
         }
+    }
+
+    /// What the question is asked about.
+    fn question_span(&self) -> Span {
+        self.question.span
     }
 
     /// A text or word that was given.
@@ -283,10 +290,13 @@ pub async fn ask(
         Span::Instant => Evaluator::at(archive, &end)?,
         Span::Period => Evaluator::during(archive, &begin, &end)?,
     };
-    let asking = Asking { archive, access, begin, end, given };
+    let asking = Asking { archive, access, begin, end, question, given };
     let table = run(&asking).await?;
     Answer::of(question, &asking, table).await
 }
+
+/// The greatest number that may be given: beyond it JSON numbers aren't exact (RFC 7493).
+const MOST: u64 = (1 << 53) - 1;
 
 fn span(
     archive: &Archive,
@@ -329,7 +339,8 @@ async fn given(
     let mut given = BTreeMap::new();
     for parameter in question.parameters {
         let text = parameters.iter().rev().find(|(name, _)| name == parameter.name).map(|(_, value)| value.as_str());
-        let Some(text) = text.or(parameter.default) else {
+        // What is given as nothing isn't given.
+        let Some(text) = text.filter(|text| !text.trim().is_empty()).or(parameter.default) else {
             let (name, description) = (parameter.name, parameter.description);
             return Err(AskError::Missing { question: question.name, name, description }.into());
         };
@@ -348,7 +359,10 @@ async fn read(archive: &Archive, parameter: &Parameter, text: &str, at: &Instant
             Given::Object(key, id)
         }
         ParameterKind::Text => Given::Text(text.to_owned()),
-        ParameterKind::Number => Given::Number(text.parse().map_err(|_| wrong("a whole number".to_owned()))?),
+        ParameterKind::Number => match text.parse() {
+            Ok(number) if number <= MOST => Given::Number(number),
+            _ => return Err(wrong(format!("a whole number, at most {MOST}")).into()),
+        },
         ParameterKind::Flag => Given::Flag(text.parse().map_err(|_| wrong("true or false".to_owned()))?),
         ParameterKind::Choice(words) => match words.contains(&text) {
             true => Given::Text(text.to_owned()),

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::role_holders::{COLUMNS, NEEDS, rows, totals};
+use super::role_holders::{COLUMNS, NEEDS, NOT_CAPTURED, rows, totals};
 use super::rows::{Row, count_by};
 use super::{Ability, Asking, Question, Span, Table};
 use crate::query::QueryError;
@@ -62,7 +62,7 @@ async fn permanent(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let rows = rows(asking, &found).await?;
     let mut totals = totals(&rows, &found);
     totals.insert("rows_by_role".to_owned(), count_by(&rows, "target_name"));
-    Ok(Table { columns: COLUMNS, totals, rows, ..Table::default() })
+    Ok(Table { columns: COLUMNS, totals, rows, notes: vec![NOT_CAPTURED.to_owned()], ..Table::default() })
 }
 
 async fn exceptions(asking: &Asking<'_>) -> Result<Table, QueryError> {
@@ -85,7 +85,7 @@ async fn exceptions(asking: &Asking<'_>) -> Result<Table, QueryError> {
     totals.insert("privileged_rows".to_owned(), found.len().into());
     const WITH_WHY: &[&str] =
         &["name", "sign_in", "kind", "status", "why", "target_name", "form", "scope", "path", "since", "certainty"];
-    Ok(Table { columns: WITH_WHY, totals, rows: kept, ..Table::default() })
+    Ok(Table { columns: WITH_WHY, totals, rows: kept, notes: vec![NOT_CAPTURED.to_owned()], ..Table::default() })
 }
 
 fn why(row: &Row, content: Option<&Value>) -> Vec<&'static str> {

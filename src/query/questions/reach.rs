@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::role_holders::rows;
+use super::role_holders::{NOT_CAPTURED, rows, told};
 use super::rows::{Row, count_by, count_distinct, sort};
 use super::{Ability, Asking, Parameter, ParameterKind, Question, Span, Table};
 use crate::canonical::Key;
@@ -129,7 +129,8 @@ async fn reachers(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (target, _) = asking.object("target").expect("it has to be given");
     let found = asking.access.corroborate(found_at(&asking.access, target).await?).await?;
     let rows = rows(asking, &found).await?;
-    Ok(Table { columns: COLUMNS, totals: totals(&rows), rows, ..Table::default() })
+    let notes = vec![NOT_CAPTURED.to_owned()];
+    Ok(Table { columns: COLUMNS, totals: totals(&rows), rows, notes, ..Table::default() })
 }
 
 async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
@@ -145,10 +146,12 @@ async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
     }
     let mut rows = rows(asking, &found).await?;
     sort(&mut rows, &["power", "target_name", "target", "scope", "form", "path", "since"]);
+    // What they have for themselves comes before what everybody has.
+    rows.sort_by_key(|row| row["form"].as_str().is_some_and(|form| form.ends_with("for everybody")));
     let mut totals = totals(&rows);
     totals.insert("open_to_everybody".to_owned(), count.into());
     const OWN: &[&str] = &["power", "target_name", "scope", "form", "path", "since", "until", "certainty"];
-    let notes = vec!["Azure role assignments are not captured".to_owned()];
+    let notes = vec![NOT_CAPTURED.to_owned()];
     Ok(Table { columns: OWN, rows, totals, notes, ..Table::default() })
 }
 
@@ -163,19 +166,18 @@ async fn changes(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let mut sides = Vec::new();
     for instant in [&asking.begin, &asking.end] {
         let access = Evaluator::at(asking.archive, instant)?;
-        let found = found_at(&access, target).await?;
+        let found = access.corroborate(found_at(&access, target).await?).await?;
         asking.access.facts.rest_on_all(access.facts.used());
         sides.push(found.into_iter().map(|access| (name_of(&access), access)).collect::<BTreeMap<_, _>>());
     }
     let (after, before) = (sides.pop().unwrap_or_default(), sides.pop().unwrap_or_default());
-    let lost = before.iter().filter(|(name, _)| !after.contains_key(name)).map(|(_, access)| ("lost", access));
-    let gained = after.iter().filter(|(name, _)| !before.contains_key(name)).map(|(_, access)| ("gained", access));
+    let lost = before.iter().filter(|(name, _)| !after.contains_key(name)).map(|(_, access)| (access.clone(), "lost"));
+    let gained =
+        after.iter().filter(|(name, _)| !before.contains_key(name)).map(|(_, access)| (access.clone(), "gained"));
     let mut all = Vec::new();
-    for (change, access) in lost.chain(gained) {
-        for mut row in rows(asking, std::slice::from_ref(access)).await? {
-            row.insert("change".to_owned(), change.into());
-            all.push(row);
-        }
+    for (mut row, change) in told(asking, lost.chain(gained).collect()).await? {
+        row.insert("change".to_owned(), change.into());
+        all.push(row);
     }
     sort(&mut all, &["change", "name", "subject", "power", "path"]);
     let mut totals = totals(&all);
@@ -187,18 +189,33 @@ async fn changes(asking: &Asking<'_>) -> Result<Table, QueryError> {
     Ok(Table { columns: CHANGED, rows: all, totals, ..Table::default() })
 }
 
+/// Whoever held it itself: owners and holders of roles over it don't yet.
+async fn held(asking: &Asking<'_>, target: &Key) -> Result<Vec<Access>, QueryError> {
+    let mut found = found_at(&asking.access, target).await?;
+    let is_role = target.collection() == "unifiedRoleDefinition";
+    found.retain(|access| match access.power {
+        Power::Owner { .. } => false,
+        Power::Role { .. } => is_role,
+        _ => true,
+    });
+    Ok(found)
+}
+
 async fn together(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (one, _) = asking.object("one").expect("it has to be given");
     let (other, _) = asking.object("other").expect("it has to be given");
-    let (ones, others) = (found_at(&asking.access, one).await?, found_at(&asking.access, other).await?);
+    let (ones, others) = (held(asking, one).await?, held(asking, other).await?);
+    let mut by_subject: BTreeMap<&Key, Vec<&Access>> = BTreeMap::new();
+    for access in &others {
+        by_subject.entry(&access.subject).or_default().push(access);
+    }
     let mut all = Vec::new();
     for first in ones.iter().filter(|access| access.subject.collection() != "group") {
-        for second in others.iter().filter(|second| second.subject == first.subject) {
-            let Some(held) = first.held.and(second.held) else { continue };
-            let steps = first.path.iter().chain(&second.path).cloned().collect();
-            let Some(both) = asking.access.both(first, steps, held) else { continue };
+        for second in by_subject.get(&first.subject).into_iter().flatten() {
+            let Some(both) = asking.access.both(first, second) else { continue };
+            let Some(both) = asking.access.corroborate(vec![both]).await?.pop() else { continue };
             let mut row = asking.who(&first.subject).await?;
-            for (side, access) in [("one", first), ("other", second)] {
+            for (side, access) in [("one", first), ("other", *second)] {
                 let mut own = Row::new();
                 asking.add_power(&mut own, &access.power).await?;
                 asking.add_path(&mut own, access)?;
@@ -213,6 +230,13 @@ async fn together(asking: &Asking<'_>) -> Result<Table, QueryError> {
     }
     sort(&mut all, &["name", "subject", "since", "one_path", "other_path"]);
     let mut totals = totals(&all);
+    let mut notes = Vec::new();
+    for (side, found) in [(one, &ones), (other, &others)] {
+        if found.iter().any(|access| matches!(access.power, Power::DefaultAccess { .. })) {
+            let name = asking.label(side)?.unwrap_or_else(|| side.to_string());
+            notes.push(format!("{name} asked for no assignment: everybody who held the other one could use it, too"));
+        }
+    }
     totals.insert("held_one".to_owned(), crate::query::access::subjects(&ones).len().into());
     totals.insert("held_other".to_owned(), crate::query::access::subjects(&others).len().into());
     const BOTH_COLUMNS: &[&str] = &[
@@ -229,7 +253,7 @@ async fn together(asking: &Asking<'_>) -> Result<Table, QueryError> {
         "until",
         "certainty",
     ];
-    Ok(Table { columns: BOTH_COLUMNS, rows: all, totals, ..Table::default() })
+    Ok(Table { columns: BOTH_COLUMNS, rows: all, totals, notes, ..Table::default() })
 }
 
 fn totals(rows: &[Row]) -> Row {

@@ -28,17 +28,33 @@ impl Asking<'_> {
         }
     }
 
-    /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`.
+    /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`. The status of an id that was never seen is
+    /// unknown: its object may be one that can't be read.
     pub(super) async fn who(&self, key: &Key) -> Result<Row, QueryError> {
         let mut row = Row::new();
         row.insert("subject".to_owned(), key.as_str().into());
         row.insert("name".to_owned(), self.label(key)?.into());
         let content = self.content(key).await?;
         row.insert("kind".to_owned(), kind(key, content.as_deref()).into());
-        row.insert("status".to_owned(), status(content.as_deref()).into());
+        let status = match key.collection() {
+            "directoryObject" if !self.were_all_read()? => "unknown",
+            _ => status(content.as_deref()),
+        };
+        row.insert("status".to_owned(), status.into());
         let sign_in = content.as_deref().and_then(|content| content["userPrincipalName"].as_str().map(str::to_owned));
         row.insert("sign_in".to_owned(), sign_in.into());
         Ok(row)
+    }
+
+    /// Whether everything that can hold a role was ever read: what is none of it is gone then.
+    fn were_all_read(&self) -> Result<bool, QueryError> {
+        let (view, head) = (self.archive.view(), self.archive.head()?.seq);
+        for collection in ["user", "group", "servicePrincipal"] {
+            if view.last_read(collection, None, None, head)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Adds to a row how an access is held: `path`, `steps`, `since` and its kin, `certainty`.

@@ -99,16 +99,35 @@ pub(super) async fn add_origin(
     let by = match held.is_open {
         true => Value::Null,
         false => {
-            let id = key.decoded_id();
-            match asking.archive.attribute(&[&id], Matter::Object, turn, held.missing, held.from).await? {
-                Attributed::By(attribution) => actor(&attribution.actor).into(),
-                Attributed::Silent => "unattributed".into(),
-                Attributed::Unread => "unknown: the audit log wasn't read".into(),
+            // What there is only one of has no id in its key; where its content has none either, no record can be found.
+            let id = match key.decoded_id() {
+                id if id == SINGLETON => {
+                    let content = asking.content(key).await?;
+                    content.as_deref().and_then(|content| content["id"].as_str().map(str::to_owned))
+                }
+                id => Some(id),
+            };
+            match id {
+                Some(id) => {
+                    by(&asking.archive.attribute(&[&id], Matter::Object, turn, held.missing, held.from).await?)
+                }
+                None => Value::Null,
             }
         }
     };
     row.insert("changed_by".to_owned(), by);
     Ok(())
+}
+
+/// The id in the key of what there is only one of.
+const SINGLETON: &str = "-";
+
+fn by(told: &Attributed) -> Value {
+    match told {
+        Attributed::By(attribution) => actor(&attribution.actor).into(),
+        Attributed::Silent => "unattributed".into(),
+        Attributed::Unread => "unknown: the audit log wasn't read".into(),
+    }
 }
 
 async fn activation(asking: &Asking<'_>) -> Result<Table, QueryError> {

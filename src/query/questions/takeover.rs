@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::privileged;
-use super::role_holders::rows;
+use super::role_holders::{NOT_CAPTURED, rows};
 use super::rows::{Row, actor, count_by, count_distinct, sort};
 use super::{Ability, Asking, Question, Span, Table};
 use crate::canonical::Key;
@@ -59,15 +59,16 @@ async fn become_one(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let privileged = privileged::holders(asking).await?;
     // What holds something privileged, and what.
     let mut holds: BTreeMap<Key, Vec<String>> = BTreeMap::new();
-    for access in privileged.iter().filter(|access| access.path.len() == 1) {
+    let has_owners = |access: &&Access| access.path.len() == 1 || access.subject.collection() == "servicePrincipal";
+    for access in privileged.iter().filter(has_owners) {
         let words = asking.archive.power_words(&access.power, asking.end.capture.seq)?;
         holds.entry(access.subject.clone()).or_default().push(words.name.unwrap_or(words.target));
     }
     let mut permitted = Vec::new();
     for (_, graph) in asking.access.facts.with_value("servicePrincipal", "appId", GRAPH)? {
-        for access in asking.access.reachers_by_assignment(&graph).await? {
+        for access in asking.access.permissions_on(&graph).await? {
             let Power::AppRole { role, .. } = &access.power else { continue };
-            if access.subject.collection() == "servicePrincipal" && is_privileged_permission(role) {
+            if is_privileged_permission(role) {
                 let name = asking.app_role_name(&graph, role).await?;
                 holds.entry(access.subject.clone()).or_default().push(name);
                 permitted.push(access);
@@ -76,13 +77,7 @@ async fn become_one(asking: &Asking<'_>) -> Result<Table, QueryError> {
     }
     let mut all = Vec::new();
     for (held, powers) in &holds {
-        let mut owned = vec![held.clone()];
-        if held.collection() == "servicePrincipal"
-            && let Some(app_id) = asking.content(held).await?.as_deref().and_then(|content| content["appId"].as_str())
-        {
-            let applications = asking.access.facts.with_value("application", "appId", app_id)?;
-            owned.extend(applications.into_iter().map(|(_, key)| key));
-        }
+        let owned = asking.access.one_application(held).await?;
         for key in owned.iter().filter(|key| matches!(key.collection(), "group" | "application" | "servicePrincipal")) {
             let owners = asking.access.corroborate(asking.access.owners(key)?).await?;
             push(asking, &mut all, &owners, "owns what is privileged", powers).await?;
@@ -99,7 +94,8 @@ async fn become_one(asking: &Asking<'_>) -> Result<Table, QueryError> {
     totals.insert("rows_by_certainty".to_owned(), count_by(&all, "certainty"));
     const COLUMNS: &[&str] =
         &["name", "sign_in", "kind", "status", "why", "target_name", "form", "leads_to", "path", "since", "certainty"];
-    Ok(Table { columns: COLUMNS, rows: all, totals, ..Table::default() })
+    let notes = vec![NOT_CAPTURED.to_owned()];
+    Ok(Table { columns: COLUMNS, rows: all, totals, notes, ..Table::default() })
 }
 
 async fn push(
@@ -146,7 +142,7 @@ async fn guests(asking: &Asking<'_>) -> Result<Table, QueryError> {
                 false => {
                     match asking
                         .archive
-                        .attribute(&[&key.decoded_id()], Matter::Object, Turn::Began, held.missing, held.from)
+                        .attribute(&[&key.decoded_id()], Matter::Existence, Turn::Began, held.missing, held.from)
                         .await?
                     {
                         Attributed::By(attribution) => actor(&attribution.actor).into(),
@@ -159,7 +155,9 @@ async fn guests(asking: &Asking<'_>) -> Result<Table, QueryError> {
             row.insert("invited_by".to_owned(), by);
         }
         let reach = asking.access.reach(&key).await?;
-        let count = |is: fn(&Power) -> bool| reach.iter().filter(|access| is(&access.power)).count();
+        // By several paths it is still one.
+        let powers: std::collections::BTreeSet<&Power> = reach.iter().map(|access| &access.power).collect();
+        let count = |is: fn(&Power) -> bool| powers.iter().filter(|power| is(power)).count();
         row.insert(
             "groups".to_owned(),
             count(|power| matches!(power, Power::Member { of } if of.collection() == "group")).into(),
