@@ -257,8 +257,12 @@ fn basis(answer: &Answer) -> String {
     for (from, to) in &answer.evidence.outages {
         parts.push(format!("nothing was captured between {} and {}", render::time(*from), render::time(*to)));
     }
+    if answer.end.is_late() {
+        parts.push("nothing was captured since".to_owned());
+    }
     match missing.is_empty() {
-        true => parts.push("coverage complete".to_owned()),
+        true if answer.evidence.is_complete => parts.push("coverage complete".to_owned()),
+        true => parts.push("not complete".to_owned()),
         false => parts.push(format!("not complete: {}", missing.join(", "))),
     }
     parts.join("; ")

@@ -91,6 +91,9 @@ impl Archive {
                 words("delegated grant", resource, Some(scopes.join(" ")), format!("by {client}, {whom}"))
             }
             Power::Member { of } => words("membership", of, None, "member".to_owned()),
+            Power::Owner { of } if of.collection() == "application" => {
+                words("ownership", of, None, "owner of the application".to_owned())
+            }
             Power::Owner { of } => words("ownership", of, None, "owner".to_owned()),
         }
     }

@@ -161,6 +161,8 @@ async fn leaver(asking: &Asking<'_>) -> Result<Table, QueryError> {
                 "accountEnabled" if change.after.as_deref() == Some("false") => {
                     push("account disabled", Value::Null, seen, told)
                 }
+                // What goes with the account is told by its going.
+                _ if revision.change == Change::Removed => {}
                 "signInSessionsValidFromDateTime" => push("sessions revoked", change.after.clone().into(), seen, told),
                 path if path.starts_with("assignedLicenses") => {
                     push("licences changed", change.after.clone().into(), seen, told)
