@@ -705,7 +705,7 @@ async fn who_could_add_credentials() {
         [
             "user/cem | directory role | assigned | /bot-app (Bot)",
             "user/ben | directory role | eligible | /",
-            "user/ada | ownership | owner | -",
+            "user/ada | ownership | owner of the application | -",
             "servicePrincipal/other | app role | assigned | Application.ReadWrite.All",
         ]
     );

@@ -100,11 +100,13 @@ async fn who_looked_at_what() {
     let all = ask_during(&archive, "who-looked", &[], &time(0), "now").await;
     let anna = "2026-08-01T00:30:00Z | anna | show | answered | 2";
     let ben = "2026-08-01T01:30:00Z | ben | ask | answered | 2";
-    let found = rows(&all, &columns);
-    assert_eq!((found.len(), &*found[0], &*found[2]), (3, anna, ben), "{found:?}");
-    assert!(found[1].contains("| strangers | denials |"), "{found:?}");
+    // Ben's record and the count of strangers before it have one time; which comes first their ids say.
+    let mut found = rows(&all, &columns);
+    found.sort();
+    assert_eq!((found.len(), &*found[0], &*found[1]), (3, anna, ben), "{found:?}");
+    assert!(found[2].contains("| strangers | denials |"), "{found:?}");
     assert_eq!((total(&all, "uses"), total(&all, "strangers_turned_away")), ("2".into(), "3".into()));
-    assert_eq!(rows(&all, &["use", "answer"])[2], format!("{third} | {}", Hash::of(b"x")));
+    assert!(rows(&all, &["use", "answer"]).contains(&format!("{third} | {}", Hash::of(b"x"))));
     assert!(all.table.notes[0].contains("after capture #3"), "{:?}", all.table.notes);
 
     let about = ask_during(&archive, "who-looked", &[("about", "BEA")], &time(0), "now").await;

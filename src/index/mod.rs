@@ -38,7 +38,9 @@ pub use view::{CaptureRow, NameMatch, PackFile, Version, VersionKind, View};
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The database file is damaged or of another layout: throw it away and build it again.
-    #[error("the index is damaged; `tenure index rebuild` makes it again from the archive")]
+    #[error(
+        "the index is damaged or was made by another version; `tenure index rebuild` makes it again from the archive"
+    )]
     Damaged {
         /// What the database said.
         source: Box<redb::Error>,

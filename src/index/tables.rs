@@ -8,7 +8,7 @@ use crate::archive::reader::Place;
 use crate::hash::Hash;
 
 /// The number of the tables as they stand here.
-const LAYOUT: u64 = 4;
+const LAYOUT: u64 = 5;
 
 /// What the rows of an index depend on besides the archive: the tables, and what the model wants to be looked up. An index of
 /// another layout is thrown away.

@@ -10,7 +10,7 @@ use crate::canonical::Json;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Part {
-    /// It was about this object: its id, or the name of what has none.
+    /// It was about this object: its id, or the name of what has none. Of a directory role that somebody got or lost, too.
     Target = 1,
     /// This user or service principal did it.
     Actor = 2,
@@ -40,6 +40,19 @@ pub fn event(content: &Json<'_>) -> Option<Event> {
         // What has no id, such as a domain, is named.
         let id = target.text("id").filter(|id| !id.is_empty());
         push(Part::Target, id.or_else(|| target.text("displayName")));
+        // Records of directory roles are about who gets one; which one stands among what changed.
+        for property in target.get("modifiedProperties").and_then(Json::elements).into_iter().flatten() {
+            if property.text("displayName").is_some_and(|name| ROLE_PROPERTIES.contains(&name)) {
+                for value in ["newValue", "oldValue"] {
+                    push(Part::Target, property.text(value).map(|text| text.trim_matches('"')));
+                }
+            }
+        }
+    }
+    for detail in content.get("additionalDetails").and_then(Json::elements).into_iter().flatten() {
+        if detail.text("key").is_some_and(|key| ROLE_DETAILS.contains(&key)) {
+            push(Part::Target, detail.text("value"));
+        }
     }
     let by = content.get("initiatedBy");
     if let Some(user) = by.and_then(|by| by.get("user")) {
@@ -54,6 +67,12 @@ pub fn event(content: &Json<'_>) -> Option<Event> {
     parts.dedup();
     Some(Event { time, parts })
 }
+
+/// Changed properties that name a directory role by the id of its definition.
+const ROLE_PROPERTIES: [&str; 2] = ["Role.TemplateId", "Role.ObjectID"];
+
+/// Details by which Privileged Identity Management names it.
+const ROLE_DETAILS: [&str; 2] = ["RoleDefinitionOriginId", "TemplateId"];
 
 /// Longer texts aren't looked up.
 const LONGEST: usize = 256;
@@ -75,6 +94,17 @@ mod tests {
             text,
             ["Target contoso.example", "Target g1", "Target u1", "Actor actor", "Activity add member to group"]
         );
+    }
+
+    #[test]
+    fn a_role_is_found_wherever_the_record_names_it() {
+        let source = br#"{"activityDateTime":"2026-08-01T10:00:00Z","activityDisplayName":"Add member to role",
+            "targetResources":[{"id":"u1","modifiedProperties":[{"displayName":"Role.TemplateId","oldValue":null,"newValue":"\"R1\""},
+                {"displayName":"Role.DisplayName","newValue":"\"Reader\""}]}],
+            "additionalDetails":[{"key":"RoleDefinitionOriginId","value":"R2"},{"key":"RoleDefinitionOriginType","value":"BuiltInRole"}]}"#;
+        let event = event(&parse(source).unwrap()).unwrap();
+        let targets = event.parts.iter().filter(|(part, _)| *part == Part::Target);
+        assert_eq!(targets.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["r1", "r2", "u1"]);
     }
 
     #[test]

@@ -17,29 +17,6 @@ use crate::index::Part;
 use crate::query::access::{Access, Form, Power};
 use crate::query::{Attribution, Matter, QueryError, has_failed, role_activity};
 
-/// Activities by which somebody gets a role, and by which it ends.
-const ACTIVITIES: &[&str] = &[
-    "add member to role",
-    "add eligible member to role",
-    "add scoped member to role",
-    "add member to role completed (pim activation)",
-    "add member to role in pim completed (permanent)",
-    "add member to role in pim completed (timebound)",
-    "add member to role outside of pim (permanent)",
-    "add member to role outside of pim (timebound)",
-    "add eligible member to role in pim completed (permanent)",
-    "add eligible member to role in pim completed (timebound)",
-    "remove member from role",
-    "remove eligible member from role",
-    "remove scoped member from role",
-    "remove member from role (pim activation expired)",
-    "remove member from role completed (pim deactivate)",
-    "remove member from role in pim completed (permanent)",
-    "remove member from role in pim completed (timebound)",
-    "remove eligible member from role in pim completed (permanent)",
-    "remove eligible member from role in pim completed (timebound)",
-];
-
 /// A capture reads what it shows some minutes after the time for which it stands, and a service learns of it some minutes later.
 const NEAR: SignedDuration = SignedDuration::from_mins(20);
 
@@ -85,25 +62,17 @@ pub(super) async fn rows(asking: &Asking<'_>, role: &str, found: &[Access]) -> R
 
 /// The records about the role in this time, in the order of their times.
 async fn records(asking: &Asking<'_>, role: &str, from: Timestamp, end: Timestamp) -> Result<Vec<Told>, QueryError> {
-    let role = role.to_lowercase();
     let mut all = BTreeMap::new();
-    for activity in ACTIVITIES {
-        for (record, attribution) in asking.archive.acts(Part::Activity, activity, &(from..=end)).await? {
-            let Some(activity) = role_activity(&attribution.activity).filter(|_| !has_failed(&record)) else {
-                continue;
-            };
-            let form = match activity.matter {
-                Matter::Eligibility => Form::Eligible,
-                Matter::Activation => Form::Activated,
-                _ => Form::Assigned,
-            };
-            if !record["targetResources"].to_string().to_lowercase().contains(&role) {
-                continue;
-            }
-            let Some(principal) = principal(asking, &record, &role)? else { continue };
-            let told = Told { principal, form, is_end: activity.is_end, attribution };
-            all.insert((told.attribution.time, told.attribution.event.clone()), told);
-        }
+    for (record, attribution) in asking.archive.acts(Part::Target, &role.to_lowercase(), &(from..=end)).await? {
+        let Some(activity) = role_activity(&attribution.activity).filter(|_| !has_failed(&record)) else { continue };
+        let form = match activity.matter {
+            Matter::Eligibility => Form::Eligible,
+            Matter::Activation => Form::Activated,
+            _ => Form::Assigned,
+        };
+        let Some(principal) = principal(asking, &record, role)? else { continue };
+        let told = Told { principal, form, is_end: activity.is_end, attribution };
+        all.insert((told.attribution.time, told.attribution.event.clone()), told);
     }
     Ok(all.into_values().collect())
 }
