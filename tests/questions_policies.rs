@@ -3,6 +3,10 @@
 
 mod support;
 
+#[path = "questions_policies/doubt.rs"]
+mod doubt;
+#[path = "questions_policies/guards.rs"]
+mod guards;
 #[path = "support/story.rs"]
 mod story;
 
@@ -177,7 +181,7 @@ async fn policy_exemptions_by_id_nested_group_role_and_guest() {
         rows(&answer, &["name", "kind", "verdict", "list", "value_name", "path", "since", "exempted_by", "certainty"]),
         [
             "BEN | user | excluded | excludeGroups | Group outer | through Group inner, Group outer | 2026-08-01T02:00:00Z | EVE (user/eve) | observed",
-            "GUS | guest | excluded | excludeGuestsOrExternalUsers | b2bCollaborationGuest | direct | 2026-08-01T00:00:00Z | - | observed",
+            "GUS | guest | excluded | excludeGuestsOrExternalUsers | b2bCollaborationGuest | as a guest | 2026-08-01T00:00:00Z | - | observed",
             "HAL | user | excluded | excludeRoles | Global Administrator | through Global Administrator | 2026-08-01T00:00:00Z | - | observed",
             "ADA | user | excluded | excludeUsers | ADA | direct | 2026-08-01T01:00:00Z | DAN (user/dan) | observed",
         ]
@@ -309,91 +313,6 @@ async fn sign_in_policies_apply_do_not_or_depend() {
     let wrong = [("user", "ada"), ("address", "nowhere")];
     let times = tenure::query::questions::Times { at: Some(moment(&time(0))), ..Default::default() };
     assert!(try_ask(&archive, "sign-in-policies", &wrong, times).await.is_err());
-}
-
-/// The policy for everybody is on until it is switched off between 01:00 and 02:00, at 01:15 by the log, and comes on again between
-/// 03:00 and 04:00, of which the log says nothing. So there is a gap from 01:15 to 03:00, and until 04:00 nobody knows. A policy for
-/// one application doesn't count, nor does one that covers Privileged Role Administrator alone.
-#[tokio::test]
-async fn administrators_without_mfa_by_captures_and_log() {
-    let guard = |state: &str| policy("p", state, json!({"includeUsers": ["All"]}), json!({}), mfa());
-    let narrow = json!({"applications": {"includeApplications": ["app"]}});
-    let some = json!({"includeRoles": ["e8611ab8-c189-46e8-94e1-60213ab1f814"]});
-    let story = Story::begin(vec![
-        guard("enabled"),
-        policy("narrow", "enabled", json!({"includeUsers": ["All"]}), narrow, mfa()),
-        policy("some", "enabled", some, json!({}), mfa()),
-        defaults(false),
-    ])
-    .hour(1, vec![])
-    .hour(2, vec![guard("disabled"), audit("r", "2026-08-01T01:15:00Z", UPDATE, "mal", &["p"])])
-    .hour(3, vec![])
-    .hour(4, vec![guard("enabled")])
-    .hour(5, vec![]);
-    let (archive, _directory) = story.open().await;
-    let answer = ask_during(&archive, "administrators-without-mfa", &[], &time(0), &time(5)).await;
-    assert_eq!(
-        rows(&answer, &["kind", "name", "covers", "counts", "why_not", "since", "until"]),
-        [
-            "gap | - | - | - | - | 2026-08-01T01:15:00Z | 2026-08-01T03:00:00Z",
-            r#"policy | Policy narrow | everybody | false | ["applications"] | 2026-08-01T00:00:00Z | -"#,
-            "policy | Policy p | everybody | true | [] | 2026-08-01T00:00:00Z | 2026-08-01T02:00:00Z",
-            r#"policy | Policy some | 1 privileged roles | false | ["not Global Administrator"] | 2026-08-01T00:00:00Z | -"#,
-            "policy | Policy p | everybody | true | [] | 2026-08-01T04:00:00Z | -",
-            "unknown | - | - | - | - | 2026-08-01T03:00:00Z | 2026-08-01T04:00:00Z",
-        ]
-    );
-    assert_eq!(["gaps", "gap_seconds", "unknown"].map(|name| total(&answer, name)), ["1", "6300", "1"]);
-    let answer = ask_during(&archive, "administrators-without-mfa", &[], &time(0), &time(1)).await;
-    assert_eq!(["gaps", "unknown"].map(|name| total(&answer, name)), ["0", "0"]);
-    // A policy with a condition that nobody knows may have forced them.
-    let strange = policy("s", "enabled", json!({"includeUsers": ["All"]}), json!({"moonPhase": "full"}), mfa());
-    let (archive, _directory) = Story::begin(vec![strange, defaults(false)]).hour(1, vec![]).open().await;
-    let answer = ask_during(&archive, "administrators-without-mfa", &[], &time(0), &time(1)).await;
-    assert_eq!(rows(&answer, &["kind", "why_not"]), [r#"policy | ["moonPhase"]"#, "unknown | -"]);
-    // With security defaults on there is no gap, and where policies weren't read nobody can say that there is one.
-    let (archive, _directory) = Story::begin(vec![defaults(true)]).hour(1, vec![]).open().await;
-    let answer = ask_during(&archive, "administrators-without-mfa", &[], &time(0), &time(1)).await;
-    assert_eq!(rows(&answer, &["kind"]), ["security defaults"]);
-    let unread = but("conditionalAccessPolicy", None, Status::Absent, "no-permission");
-    let (archive, _directory) = Story::begin(vec![defaults(false)]).covered(1, vec![], unread).open().await;
-    let answer = ask_during(&archive, "administrators-without-mfa", &[], &time(0), &time(1)).await;
-    assert_eq!(rows(&answer, &["kind"]), ["unknown"]);
-    assert!(answer.is_incomplete());
-}
-
-/// A policy blocks both old kinds for everybody but one group, one more blocks the one kind from some places; text messages are on,
-/// calls are off.
-#[tokio::test]
-async fn legacy_and_weak_methods() {
-    let method = |id: &str, state: &str| json!({"id": id, "state": state, "includeTargets": [{"id": "all_users", "targetType": "group"}]});
-    let methods = json!({"id": "m", "authenticationMethodConfigurations":
-        [method("Sms", "enabled"), method("Voice", "disabled"), method("Fido2", "enabled")]});
-    let old = json!({"clientAppTypes": ["exchangeActiveSync", "other"]});
-    let placed = json!({"clientAppTypes": ["other"], "locations": {"includeLocations": ["hq"]}});
-    let story = Story::begin(vec![
-        policy("old", "enabled", json!({"includeUsers": ["All"], "excludeGroups": ["g"]}), old.clone(), block()),
-        policy("placed", "enabled", json!({"includeUsers": ["All"]}), placed, block()),
-        policy("asks", "enabled", json!({"includeUsers": ["All"]}), old, mfa()),
-        object("authenticationMethodsPolicy/m", methods),
-        defaults(false),
-    ]);
-    let (archive, _directory) = story.open().await;
-    let answer = ask_at(&archive, "legacy-and-weak-methods", &[], &time(0)).await;
-    assert_eq!(
-        rows(&answer, &["kind", "name", "setting", "state", "for", "excludes", "limits"]),
-        [
-            r#"method | Fido2 | method | enabled | ["all_users"] | [] | -"#,
-            r#"method | Sms | weak method | enabled | ["all_users"] | [] | -"#,
-            r#"method | Voice | weak method | disabled | ["all_users"] | [] | -"#,
-            r#"policy | Policy old | blocks exchangeActiveSync, other | enabled | everybody | ["excludeGroups g"] | []"#,
-            r#"policy | Policy placed | blocks other | enabled | everybody | [] | ["locations"]"#,
-            "security defaults | Security defaults | blocks exchangeActiveSync, other | disabled | everybody | - | -",
-        ]
-    );
-    assert_eq!(total(&answer, "weak_methods_enabled"), r#"["Sms"]"#);
-    assert_eq!(total(&answer, "other_blocked_for_everybody"), "true");
-    assert_eq!(total(&answer, "limited_policies"), "1");
 }
 
 /// At 01:00 Ben comes into the group within the excluded group, Ada becomes Global Administrator, whom one policy covers, and the

@@ -47,7 +47,8 @@ fn policies(archive: &Archive, to: &Instant, effects: &Effects, lines: &mut Vec<
         let name = archive.label_of_key(&count.policy, to.capture.seq)?;
         let row = json::Object::new().text("effect", "coverage").text("policy", &count.policy);
         let row = row.optional_text("policy_name", name.as_deref());
-        lines.push(row.number("began", count.began as u64).number("stopped", count.stopped as u64).end());
+        let row = row.number("began", count.began as u64).number("stopped", count.stopped as u64);
+        lines.push(row.number("unclear", count.unclear as u64).end());
     }
     for effect in &effects.policies.named {
         let name = archive.label_of_key(&effect.subject, to.capture.seq)?;

@@ -71,8 +71,10 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
     session.gate.answer(answer.hash);
     let expected = arguments.expect.as_deref().map(|hash| hash.trim().to_lowercase());
     let differs = expected.as_ref().is_some_and(|hash| *hash != answer.hash.to_string());
+    let unknown = answer.begin.capture.unknown || answer.end.capture.unknown;
+    let (hash, is_incomplete) = (answer.hash, answer.is_incomplete());
     if session.globals.json {
-        let mut json = answer.to_json();
+        let mut json = answer.into_json();
         json.insert("asked".to_owned(), asked(session));
         session.console.line(Value::Object(json))?;
     } else if arguments.csv {
@@ -81,13 +83,12 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         print_table(session, &answer)?;
     }
     if differs {
-        session.warn(&format!("the answer's hash is {}, expected {}", answer.hash, expected.unwrap_or_default()));
+        session.warn(&format!("the answer's hash is {hash}, expected {}", expected.unwrap_or_default()));
         return Ok(Ended::Finding);
     }
-    let unknown = answer.begin.capture.unknown || answer.end.capture.unknown;
     Ok(match () {
         () if unknown => Ended::Finding,
-        () if answer.is_incomplete() => Ended::Incomplete,
+        () if is_incomplete => Ended::Incomplete,
         () => Ended::Done,
     })
 }

@@ -150,7 +150,11 @@ fn print_policies(
     for count in &effects.policies.counts {
         let (began, stopped) = (count.began, count.stopped);
         let policy = named(&count.policy)?;
-        session.console.line(format!("~ {policy}  began to cover {began}, stopped covering {stopped}"))?;
+        let unclear = match count.unclear {
+            0 => String::new(),
+            unclear => format!(", of {unclear} nobody can say"),
+        };
+        session.console.line(format!("~ {policy}  began to cover {began}, stopped covering {stopped}{unclear}"))?;
         let own: Vec<_> = effects.policies.named.iter().filter(|effect| effect.policy == count.policy).collect();
         for effect in &own {
             let by: Result<Vec<String>, Failure> = effect.by.iter().map(&named).collect();

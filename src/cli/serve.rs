@@ -202,6 +202,14 @@ fn local_token(path: &Path) -> Result<String, Failure> {
         Failure::new(Kind::Configuration, text).hint("token_file in [web] says where it is, or where to make it")
     };
     match std::fs::read_to_string(path) {
+        Ok(_) if is_open(path).map_err(wrong)? => {
+            let text = format!("the token file {} can be read by others than the service's user", path.display());
+            let hint = format!(
+                "chmod 600 {}; if somebody may have read it, remove it, and the service makes another",
+                path.display()
+            );
+            Err(Failure::new(Kind::Configuration, text).hint(hint))
+        }
         Ok(token) if token.trim().len() >= 32 => Ok(token),
         Ok(_) => {
             let text = format!("the token file {} holds fewer than 32 characters", path.display());
@@ -223,6 +231,17 @@ fn local_token(path: &Path) -> Result<String, Failure> {
             Ok(token)
         }
         Err(error) => Err(wrong(error)),
+    }
+}
+
+/// Whether others than its owner may read or write a file.
+fn is_open(path: &Path) -> std::io::Result<bool> {
+    #[cfg(unix)]
+    return Ok(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path)?) & 0o077 != 0);
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(false)
     }
 }
 

@@ -334,6 +334,11 @@ fn who_listens_beyond_this_machine_says_who_may_ask_and_how() {
     refused("oidc_audience = \" , \"\n".to_owned().as_str(), "web.oidc_issuer");
     refused("tls_key_file = \"k\"\n", "web.tls_certificate_file");
     refused("questions_at_once = 0\n", "web.questions_at_once");
+    // A proxy on the same machine would hand the one token of everybody to the network.
+    refused("behind_proxy = true\n", "web.behind_proxy is \"true\"");
+    refused("behind_proxy = true\n", "oidc_audience");
+    assert!(check("behind_proxy = true\napi = false\n").is_ok());
+    assert!(check(&format!("{oidc}behind_proxy = true\n")).is_ok());
     assert!(!check(&format!("{far}api = false\n")).unwrap().api);
     assert!(check(&format!("{far}{oidc}behind_proxy = true\n")).is_ok());
     let web = check(&format!("{far}{oidc}{tls}")).unwrap();

@@ -22,7 +22,13 @@ pub(super) fn read(settings: &Settings, tenant: &Tenant) -> Result<Options, Conf
             Identity::TokenFile(file.unwrap_or_else(|| settings.path("state.path").join("web.token")))
         }
     };
-    if api && !listen.ip().is_loopback() {
+    let is_far = !listen.ip().is_loopback();
+    if api && !is_far && behind_proxy && matches!(identity, Identity::TokenFile(_)) {
+        let expected = "false, or oidc_audience beside it, which says who may ask: the token file is for this machine alone, and \
+                        behind a proxy whoever has its one token is an administrator from anywhere; or api = false";
+        return Err(settings.wrong("web.behind_proxy", expected));
+    }
+    if api && is_far {
         if matches!(identity, Identity::TokenFile(_)) {
             let expected = "an address of this machine alone, or oidc_audience beside it, which says who may ask; or api = false, \
                             which leaves probes and metrics";

@@ -152,7 +152,13 @@ impl Service {
     async fn bring_uses(&mut self) {
         let Some(capturer) = &mut self.capturer else { return };
         match self.tenant.ledger.commit(capturer.appender_mut()).await {
-            Ok(Entered { seq: Some(seq), records }) => tracing::info!(seq, records, "own-use records committed"),
+            Ok(Entered { seq: Some(seq), records }) => {
+                tracing::info!(seq, records, "own-use records committed");
+                // Whoever reads finds them by the index.
+                if let Err(error) = capturer.catch_up().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the index stays behind the log");
+                }
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "own-use records stay spooled");

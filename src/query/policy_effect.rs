@@ -5,7 +5,7 @@
 //! Coverage can differ where a policy changed, where the members of a group that it names did, in however deep a group within it,
 //! where the holders of a role did, and where an account became or ceased to be a guest. Only those are looked at, and of them only
 //! accounts that are there at both ends: one that came or went is told as that. Where it can't be told whether somebody is covered,
-//! at either end, nothing is said of them.
+//! at either end, they are counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,8 @@ pub struct PolicyCount {
     pub began: usize,
     /// How many it covered and doesn't.
     pub stopped: usize,
+    /// Of how many it can't be told whether it covered them or does, and that may differ.
+    pub unclear: usize,
 }
 
 /// What became of whom policies cover.
@@ -60,7 +62,13 @@ struct End<'e, 'a> {
 
 impl<'e, 'a> End<'e, 'a> {
     async fn new(evaluator: &'e Evaluator<'a>) -> Result<Self, QueryError> {
-        let policies = evaluator.policies().await?.into_iter().map(|said| (said.key, said.what)).collect();
+        // A difference is one between the states of two captures: what a policy said later isn't what it said then.
+        let seq = evaluator.facts.window.end.seq;
+        let said = evaluator.policies().await?.into_iter().filter(|said| {
+            let held = said.held;
+            held.from <= seq && held.until.is_none_or(|until| until > seq)
+        });
+        let policies = said.map(|said| (said.key, said.what)).collect();
         Ok(End { evaluator, policies })
     }
 
@@ -80,8 +88,9 @@ impl<'e, 'a> End<'e, 'a> {
         who: &Key,
     ) -> Result<Option<(Verdict, Vec<Reason>)>, QueryError> {
         let Some(id) = self.evaluator.facts.archive.view().id(who)? else { return Ok(None) };
-        let Some(content) = self.evaluator.facts.content_at_end(id, who).await? else { return Ok(None) };
-        let Some(person) = assignments.person(who, Some(&content)) else { return Ok(None) };
+        let Some(_) = self.evaluator.facts.content_at_end(id, who).await? else { return Ok(None) };
+        let variants = self.evaluator.variants(id, who).await?;
+        let Some(person) = assignments.person(who, &variants) else { return Ok(None) };
         let Some(policy) = policy else { return Ok(Some((Verdict::NotTargeted, Vec::new()))) };
         let coverage = policy.covers(&person);
         let reasons = if coverage.verdict == Verdict::Excluded { coverage.excluded } else { coverage.included };
@@ -113,14 +122,22 @@ impl Archive {
                 continue;
             }
             let assignments = [ends[0].assignments(policies[0]).await?, ends[1].assignments(policies[1]).await?];
-            let mut count = PolicyCount { policy: key.clone(), began: 0, stopped: 0 };
+            // Who is looked at only because something else of the policy changed depends on the same as before.
+            let is_renamed = match policies {
+                [Some(before), Some(after)] => before != after && before.is_for_the_same(after),
+                _ => false,
+            };
+            let mut count = PolicyCount { policy: key.clone(), began: 0, stopped: 0, unclear: 0 };
             for who in candidates {
                 let before = ends[0].verdict(policies[0], &assignments[0], &who).await?;
                 let after = ends[1].verdict(policies[1], &assignments[1], &who).await?;
                 let (Some((before, _)), Some((after, reasons))) = (before, after) else { continue };
-                let is_known = before != Verdict::Depends && after != Verdict::Depends;
+                if before == Verdict::Depends || after == Verdict::Depends {
+                    count.unclear += usize::from(before != after || !is_renamed);
+                    continue;
+                }
                 let (was, is) = (before == Verdict::Covered, after == Verdict::Covered);
-                if !is_known || was == is {
+                if was == is {
                     continue;
                 }
                 let told = match policies[1] {
@@ -134,7 +151,7 @@ impl Archive {
                 }
                 *if is { &mut count.began } else { &mut count.stopped } += 1;
             }
-            if count.began + count.stopped > 0 {
+            if count.began + count.stopped + count.unclear > 0 {
                 effects.counts.push(count);
             }
         }

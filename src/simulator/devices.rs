@@ -51,6 +51,11 @@ pub(super) fn device(dice: &mut Dice, number: usize, at: Timestamp) -> Value {
         "registrationDateTime": seconds(at),
         "trustType": if hybrid { "ServerAd" } else { trust },
     });
+    // Every tenth is a workstation for administration.
+    let mut attributes: serde_json::Map<String, Value> =
+        (1..=15).map(|count| (format!("extensionAttribute{count}"), Value::Null)).collect();
+    attributes.insert("extensionAttribute1".to_owned(), if number % 10 == 0 { json!("SAW") } else { Value::Null });
+    device["extensionAttributes"] = attributes.into();
     if hybrid {
         device["onPremisesSyncEnabled"] = json!(true);
         device["onPremisesLastSyncDateTime"] = json!(seconds(at));

@@ -129,6 +129,7 @@ const DEVICE: &[Property] = &[
     p("displayName", Always),
     p("enrollmentProfileName", Always),
     p("enrollmentType", Always),
+    p("extensionAttributes", Selected),
     p("isCompliant", Always),
     p("isManaged", Always),
     p("isManagementRestricted", Selected),

@@ -2,7 +2,7 @@
 //!
 //! Must never know: who asks, and how an answer travels.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::lines::Lines;
@@ -65,6 +65,12 @@ pub(super) struct Asking<'a> {
 
 /// Entries that one page looks at, however few of them it shows.
 const LOOKS: u64 = 5000;
+/// Rows of an answer, which is one JSON value and is made in memory.
+const ROWS: usize = 200_000;
+/// Entries with own-use records that one page reads: each is two files, and a store may be far away.
+const AUDIT_LOOKS: u64 = 500;
+/// Clocks of those who record and of those who commit don't differ by more.
+const SLACK: SignedDuration = SignedDuration::from_hours(1);
 
 impl Asking<'_> {
     /// Answers.
@@ -121,7 +127,7 @@ impl Asking<'_> {
     }
 
     fn is_known(&self, tag: &str) -> bool {
-        self.has.iter().any(|has| has == tag || has == "*")
+        self.has.iter().any(|has| has == tag.trim_start_matches("W/") || has == "*")
     }
 
     async fn show(&self) -> Result<Answer, Refusal> {
@@ -218,16 +224,25 @@ impl Asking<'_> {
         let moment = |name| self.parameters.text(name).map(|text| request::moment(Some(text), self.now)).transpose();
         let times = Times { at: moment("at")?, from: moment("from")?, to: moment("to")? };
         let answer = questions::ask(&archive, question, self.parameters.open(), &times, self.now).await?;
-        let mut body = answer.to_json();
-        body.insert("incomplete".to_owned(), answer.is_incomplete().into());
+        // The hash is over all that the archive says: who has it has the answer. Who asked and when stands beside it, and makes
+        // the tag a weak one.
+        let (hash, rows) = (answer.hash, answer.table.rows.len());
+        let tag = format!("W/\"{hash}\"");
+        if self.is_known(&tag) {
+            return Ok(Answer::Unmodified { tag });
+        }
+        if rows > ROWS {
+            let detail = format!("the answer has {rows} rows, and {ROWS} at most are sent over HTTP");
+            return Err(Problem::invalid(detail)
+                .hint("ask about less, or ask with `tenure ask` on the machine itself")
+                .into());
+        }
+        let is_incomplete = answer.is_incomplete();
+        let mut body = answer.into_json();
+        body.insert("incomplete".to_owned(), is_incomplete.into());
         let asked = json!({"time": self.now.to_string(), "tool": format!("tenure {}", env!("CARGO_PKG_VERSION"))});
         body.insert("asked".to_owned(), asked);
-        // The hash is over all that the archive says: who has it has the answer.
-        let tag = format!("\"{}\"", answer.hash);
-        Ok(match self.is_known(&tag) {
-            true => Answer::Unmodified { tag },
-            false => Answer::Whole { body: Value::Object(body).to_string(), tag: Some(tag), hash: Some(answer.hash) },
-        })
+        Ok(Answer::Whole { body: Value::Object(body).to_string(), tag: Some(tag), hash: Some(hash) })
     }
 
     async fn captures(&self) -> Result<Answer, Refusal> {
@@ -248,16 +263,31 @@ impl Asking<'_> {
         let limit = self.parameters.limit();
         while let Some(number) = seq.filter(|number| *number < size && items.len() < limit && looks < LOOKS) {
             looks += 1;
+            let mut committed = None;
             match archive.entry(number).await {
-                Ok(entry) if log::is_within(&entry.body, &from, &to) => {
-                    items.push(String::from_utf8_lossy(&entry.text).into_owned());
+                Ok(entry) => {
+                    committed = Some(entry.body.committed);
+                    if log::is_within(&entry.body, &from, &to) {
+                        items.push(String::from_utf8_lossy(&entry.text).into_owned());
+                    }
                 }
-                Ok(_) => {}
                 Err(QueryError::Entry { seq, .. }) => damaged.push(seq.to_string()),
                 Err(error) => return Err(error.into()),
             }
             tokio::task::consume_budget().await;
-            seq = if is_newest_first { number.checked_sub(1) } else { Some(number + 1) };
+            let is_before = match &from {
+                Moment::Capture(first) => number <= *first,
+                from => from
+                    .first()
+                    .and_then(|first| first.checked_sub(SLACK).ok())
+                    .is_some_and(|first| committed < Some(first)),
+            };
+            seq = match is_newest_first {
+                // Whatever comes next is older still.
+                true if is_before => None,
+                true => number.checked_sub(1),
+                false => Some(number + 1),
+            };
         }
         let next = seq.filter(|number| *number < size).map(|number| self.parameters.next(known, &number.to_string()));
         let body = Object::new().raw("items", &rows::array(items)).raw("damaged", &rows::array(damaged.clone()));
@@ -284,6 +314,8 @@ impl Asking<'_> {
     }
 
     async fn audit(&self) -> Result<Answer, Refusal> {
+        // First what waits: what is brought into the chain meanwhile is found there.
+        let mut spooled = self.shelf.tenant.ledger.spooled()?;
         let archive = self.archive()?;
         let bound = |name, side: fn(&Moment) -> Option<Timestamp>| -> Result<Option<Timestamp>, Refusal> {
             let Some(text) = self.parameters.text(name) else { return Ok(None) };
@@ -299,12 +331,10 @@ impl Asking<'_> {
             who: self.parameters.text("who").map(str::to_owned),
             operation: self.parameters.text("operation").map(str::to_owned),
         };
-        // First what waits: what is brought into the chain meanwhile is found there.
-        let mut spooled = self.shelf.tenant.ledger.spooled()?;
-        let entries = {
-            let log = self.shelf.log(&archive).await?;
-            log.uses.clone()
-        };
+        // What was used is committed later: before a time lies nothing that was committed long before it.
+        let earliest = wanted.from.and_then(|from| from.checked_sub(SLACK).ok());
+        let mut entries = self.shelf.uses(&archive).await?;
+        entries.retain(|(_, committed)| earliest.is_none_or(|earliest| *committed >= earliest));
         let (first, skip) = match self.parameters.cursor()? {
             Some((_, place)) => {
                 let parts = place.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
@@ -315,7 +345,11 @@ impl Asking<'_> {
         let (mut items, mut unread, mut next) = (Vec::new(), Vec::new(), None);
         let (limit, mut looks) = (self.parameters.limit(), 0);
         let mut seen = std::collections::BTreeSet::new();
-        'entries: for seq in entries.into_iter().filter(|seq| *seq >= first) {
+        'entries: for seq in entries.into_iter().map(|(seq, _)| seq).filter(|seq| *seq >= first) {
+            if looks >= AUDIT_LOOKS || items.len() >= limit {
+                next = Some(format!("{seq}.0"));
+                break;
+            }
             looks += 1;
             let body = archive.body(seq).await?;
             let records = match records_of(self.shelf.store(), &body).await {
@@ -331,7 +365,7 @@ impl Asking<'_> {
                 if (seq == first && index < skip) || !wanted.holds(&record) {
                     continue;
                 }
-                if items.len() >= limit || looks > LOOKS {
+                if items.len() >= limit {
                     next = Some(format!("{seq}.{index}"));
                     break 'entries;
                 }

@@ -8,14 +8,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawPathParams, Request};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::access::{Access, Caller, Denial};
@@ -47,6 +49,7 @@ pub struct Api {
     options: Options,
     clock: Arc<dyn Clock>,
     places: Arc<Semaphore>,
+    shares: Shares,
     refusals: Mutex<(i64, HashMap<String, u64>)>,
     /// Requests by operation and status, and denials by reason.
     pub(super) counts: Mutex<HashMap<(&'static str, String), u64>>,
@@ -58,12 +61,67 @@ struct Alive {
     _cancel: oneshot::Sender<()>,
 }
 
+/// How work on a question ended.
+enum Ended {
+    Done,
+    /// It took too long.
+    Late,
+    /// Whoever asked went away.
+    Abandoned,
+}
+
 /// The head of an answer.
 enum Head {
     Whole { body: String, tag: Option<String> },
     Unmodified { tag: String },
     Lines { tag: String, pieces: mpsc::Receiver<io::Result<Bytes>> },
     Problem(Problem),
+}
+
+/// What whoever is known may ask.
+enum Admitted {
+    /// Which tenants there are.
+    Tenants,
+    /// A question to one of them.
+    Question { operation: &'static Operation, shelf: Arc<Shelf>, parameters: Parameters, place: Taken },
+}
+
+/// By caller, how many of the places are theirs.
+type Shares = Arc<Mutex<HashMap<String, usize>>>;
+
+/// A place that a question takes, until this is dropped.
+struct Taken {
+    _place: OwnedSemaphorePermit,
+    shares: Shares,
+    name: String,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut shares = self.shares.lock().expect("no code panics while it counts");
+        if let Some(share) = shares.get_mut(&self.name) {
+            *share -= 1;
+            if *share == 0 {
+                shares.remove(&self.name);
+            }
+        }
+    }
+}
+
+/// A question that is counted as under way, until this is dropped, whatever ends it.
+struct UnderWay(Arc<AtomicU64>);
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicU64>) -> UnderWay {
+        count.fetch_add(1, Ordering::Relaxed);
+        UnderWay(count.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A question, apart from the request that brought it.
@@ -85,6 +143,7 @@ impl Api {
             options,
             clock,
             places,
+            shares: Shares::default(),
             refusals: Mutex::default(),
             counts: Mutex::default(),
             under_way: Arc::default(),
@@ -127,25 +186,69 @@ impl Api {
                 return Err(Problem::unavailable("tokens can't be checked at present"));
             }
         };
+        let given = Parameters::as_given(&path, parts.uri.query());
+        match self.admit(operation, shelf, &caller, &path, &parts) {
+            Ok(Admitted::Tenants) => {
+                let used = used("tenants", &caller, given, Outcome::Answered);
+                if let Some(shelf) = self.shelves.first() {
+                    record(shelf, used).await?;
+                }
+                Ok(json_response(self.tenants(), None))
+            }
+            Ok(Admitted::Question { operation, shelf, parameters, place }) => {
+                let question = Question { operation, shelf, parameters, caller, has: tags(&parts.headers) };
+                Ok(self.ask(question, place).await)
+            }
+            Err(problem) => {
+                self.refuse(operation, shelf, &caller, given, problem.status).await?;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Whether whoever is known may ask this now, and what it is.
+    fn admit(
+        &self,
+        operation: Option<&'static Operation>,
+        shelf: Option<&Arc<Shelf>>,
+        caller: &Caller,
+        path: &[(String, String)],
+        parts: &Parts,
+    ) -> Result<Admitted, Problem> {
         let Some(operation) = operation else { return Err(Problem::not_found()) };
         if !caller.may(operation.roles) {
-            self.refuse(operation, shelf, &caller, &path, parts.uri.query()).await?;
             return Err(Problem::forbidden());
         }
-        if parts.method != Method::GET {
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this is asked with GET"));
+        // What can be read can be asked about without its body (RFC 9110, 9.1).
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            return Err(Problem::method());
         }
-        let parameters = Parameters::read(operation, path.into_iter(), parts.uri.query())?;
+        let parameters = Parameters::read(operation, path.iter().cloned(), parts.uri.query())?;
         if operation.name == Name::Tenants {
-            return Ok(json_response(self.tenants(), None));
+            return Ok(Admitted::Tenants);
         }
         let shelf = shelf.cloned().ok_or_else(|| {
             Problem::new(StatusCode::NOT_FOUND, "not-found", "no such tenant is served here")
                 .hint("/api/v1/tenants names those that are")
         })?;
+        let place = self.place(caller)?;
+        Ok(Admitted::Question { operation, shelf, parameters, place })
+    }
+
+    /// A place among the questions that are answered at a time. Of several who ask none takes all of them.
+    fn place(&self, caller: &Caller) -> Result<Taken, Problem> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Problem::busy())?;
-        let question = Question { operation, shelf, parameters, caller, has: tags(&parts.headers) };
-        Ok(self.ask(question, place).await)
+        let name = caller.name().to_owned();
+        let all = self.options.at_once;
+        let most = if name.is_empty() { all } else { (all - all / 4).max(1) };
+        let mut shares = self.shares.lock().expect("no code panics while it counts");
+        let share = shares.entry(name.clone()).or_default();
+        if *share >= most {
+            return Err(Problem::busy());
+        }
+        *share += 1;
+        drop(shares);
+        Ok(Taken { _place: place, shares: self.shares.clone(), name })
     }
 
     fn tenants(&self) -> String {
@@ -154,7 +257,7 @@ impl Api {
     }
 
     /// Has a question answered on a thread of its own.
-    async fn ask(&self, question: Question, place: OwnedSemaphorePermit) -> Response<Body> {
+    async fn ask(&self, question: Question, place: Taken) -> Response<Body> {
         let (cancel, mut cancelled) = oneshot::channel::<()>();
         let alive = Alive { _cancel: cancel };
         let (head, answered) = oneshot::channel();
@@ -163,27 +266,35 @@ impl Api {
             Form::Lines(_) => self.options.patience * LONG,
             _ => self.options.patience,
         };
-        let under_way = self.under_way.clone();
-        under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay::begin(&self.under_way);
+        let (shelf, failed) = (question.shelf.clone(), question.used(Outcome::Failed));
         let work = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let is_in_time = runtime.block_on(async {
+            let _until_the_end = (place, under_way);
+            let recorded = AtomicBool::new(false);
+            let ended = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    _ = &mut cancelled => true,
-                    done = tokio::time::timeout(patience, question.work(head, now)) => done.is_ok(),
+                    _ = &mut cancelled => Ended::Abandoned,
+                    done = tokio::time::timeout(patience, question.work(head, now, &recorded)) => match done {
+                        Ok(()) => Ended::Done,
+                        Err(_) => Ended::Late,
+                    },
                 }
             });
-            under_way.fetch_sub(1, Ordering::Relaxed);
-            if !is_in_time {
-                let failed = question.used(Outcome::Failed);
-                if let Err(error) = question.shelf.tenant.ledger.record(&failed) {
-                    return Err(unrecorded(&error));
-                }
-                return Err(Problem::unavailable("the question takes longer than it may")
-                    .hint("ask about less: one collection, a shorter period, a smaller page"));
+            // Of what somebody gave up before it was answered nothing else would tell.
+            let is_told = match ended {
+                Ended::Done => true,
+                Ended::Abandoned => recorded.load(Ordering::Relaxed),
+                Ended::Late => false,
+            };
+            if !is_told && let Err(error) = question.shelf.tenant.ledger.record(&question.used(Outcome::Failed)) {
+                return Err(unrecorded(&error));
             }
-            Ok(())
+            match ended {
+                Ended::Late => Err(Problem::unavailable("the question takes longer than it may")
+                    .hint("ask about less: one collection, a shorter period, a smaller page")),
+                _ => Ok(()),
+            }
         });
         let answer = answered.await;
         match answer {
@@ -200,7 +311,10 @@ impl Api {
             }
             Err(_) => match work.await {
                 Ok(Err(problem)) => problem.into_response(),
-                _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the question failed").into_response(),
+                _ => {
+                    let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the question failed");
+                    record(&shelf, failed).await.err().unwrap_or(problem).into_response()
+                }
             },
         }
     }
@@ -213,24 +327,25 @@ impl Api {
         }
     }
 
-    /// Records that somebody known may not.
+    /// Records that somebody known was turned away before anything was looked up.
     async fn refuse(
         &self,
-        operation: &'static Operation,
+        operation: Option<&'static Operation>,
         shelf: Option<&Arc<Shelf>>,
         caller: &Caller,
-        path: &[(String, String)],
-        query: Option<&str>,
+        given: Map<String, Value>,
+        status: StatusCode,
     ) -> Result<(), Problem> {
         let Some(shelf) = shelf.or(self.shelves.first()).cloned() else { return Ok(()) };
         if !self.is_refusal_recorded(caller) {
             self.deny(Some(&shelf), "refused-again");
             return Ok(());
         }
-        self.count("denied", "role".to_owned());
-        let parameters = Parameters::read(operation, path.iter().cloned(), query).unwrap_or_default();
-        let used = used(operation, caller, &parameters, Outcome::Refused);
-        record(&shelf, used).await
+        if status == StatusCode::FORBIDDEN {
+            self.count("denied", "role".to_owned());
+        }
+        let id = operation.map_or("none", |operation| operation.id);
+        record(&shelf, used(id, caller, given, Outcome::Refused)).await
     }
 
     fn is_refusal_recorded(&self, caller: &Caller) -> bool {
@@ -255,11 +370,11 @@ impl Api {
 
 impl Question {
     fn used(&self, outcome: Outcome) -> Use {
-        used(self.operation, &self.caller, &self.parameters, outcome)
+        used(self.operation.id, &self.caller, self.parameters.as_asked(), outcome)
     }
 
     /// Answers, records, and hands out the head; then, of a long answer, the rest.
-    async fn work(&self, head: oneshot::Sender<Head>, now: Timestamp) {
+    async fn work(&self, head: oneshot::Sender<Head>, now: Timestamp, recorded: &AtomicBool) {
         let asking = Asking {
             operation: self.operation.name,
             shelf: &self.shelf,
@@ -280,6 +395,7 @@ impl Question {
         let mut used = self.used(outcome);
         used.answer = hash;
         // This thread is the question's own and may wait for the disk.
+        recorded.store(true, Ordering::Relaxed);
         if let Err(error) = self.shelf.tenant.ledger.record(&used) {
             let _ = head.send(Head::Problem(unrecorded(&error)));
             return;
@@ -312,15 +428,8 @@ async fn stream(lines: &Lines, mut outlet: Outlet) {
     }
 }
 
-fn used(operation: &Operation, caller: &Caller, parameters: &Parameters, outcome: Outcome) -> Use {
-    Use {
-        who: caller.who.clone(),
-        via: Via::Http,
-        operation: operation.id.to_owned(),
-        parameters: parameters.as_asked(),
-        outcome,
-        answer: None,
-    }
+fn used(operation: &str, caller: &Caller, parameters: Map<String, Value>, outcome: Outcome) -> Use {
+    Use { who: caller.who.clone(), via: Via::Http, operation: operation.to_owned(), parameters, outcome, answer: None }
 }
 
 async fn record(shelf: &Arc<Shelf>, used: Use) -> Result<(), Problem> {
@@ -338,7 +447,7 @@ fn unrecorded(error: &LedgerError) -> Problem {
     Problem::unavailable("nothing is answered that can't be recorded")
 }
 
-/// The tags of `If-None-Match`; a weak one is as good as a strong one here.
+/// The tags of `If-None-Match`, without the mark of weak ones: that they are compared weakly is the rule there (RFC 9110, 13.1.2).
 fn tags(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let tags = values.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/").to_owned());

@@ -32,6 +32,7 @@ mod openapi;
 mod operations;
 mod options;
 mod parameters;
+mod patience;
 mod problem;
 mod server;
 mod shelf;
@@ -70,7 +71,10 @@ pub fn router(tenants: Vec<Arc<Tenant>>, api: Option<Arc<Api>>, is_local: bool) 
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics));
     if api.is_some() {
-        router = router.route(&format!("{ROOT}/openapi.json"), get(description));
+        router = router.route(
+            &format!("{ROOT}/openapi.json"),
+            get(description).fallback(async || problem::Problem::method().into_response()),
+        );
         for operation in OPERATIONS {
             let answer = move |State(served): State<Served>,
                                path: Result<RawPathParams, RawPathParamsRejection>,
@@ -138,9 +142,7 @@ async fn secured(mut response: Response) -> Response {
 async fn only_this_machine(request: Request<Body>, next: Next) -> Response {
     match is_this_machine(request.headers()) {
         true => next.run(request).await,
-        false => {
-            (StatusCode::MISDIRECTED_REQUEST, "this address answers to this machine's own names only\n").into_response()
-        }
+        false => problem::Problem::misdirected().into_response(),
     }
 }
 

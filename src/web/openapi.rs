@@ -166,6 +166,7 @@ const STATUSES: &[(&str, &str)] = &[
     ("405", "Method"),
     ("409", "Ambiguous"),
     ("410", "Expired"),
+    ("421", "Misdirected"),
     ("429", "Busy"),
     ("500", "Failed"),
     ("503", "Unavailable"),
@@ -182,9 +183,10 @@ fn responses() -> Value {
         "Unauthenticated": problem("A valid token is needed"),
         "Forbidden": problem("The caller's roles don't allow that"),
         "NotFound": problem("No such tenant, object, capture or question, or none then"),
-        "Method": problem("Everything is asked with GET"),
+        "Method": problem("Everything is asked with GET, or HEAD"),
         "Ambiguous": problem("The name means several objects; the hints name them"),
         "Expired": problem("The content of that time ended after its retention"),
+        "Misdirected": problem("The request names another host than this machine, on which alone the service listens"),
         "Busy": problem("Too many questions at once"),
         "Failed": problem("The archive isn't what was committed, or something else is wrong in the service"),
         "Unavailable": problem("The archive can't be read at present, or the question takes longer than it may"),
@@ -256,14 +258,39 @@ fn schemas() -> Value {
         &["key", "label", "matched", "present", "last"],
         json!({ "key": text(), "label": maybe(), "matched": list(text()), "present": flag(), "last": number() }),
     );
+    let word = |words: &[&str]| json!({ "enum": words });
     let difference = json!({ "oneOf": [
         object(
             &["key", "change", "properties", "links"],
             json!({ "key": text(), "change": text(), "properties": properties, "links": links }),
         ),
         object(
+            &["effect", "subject", "name", "power", "target", "target_name", "scope", "form", "path", "certainty"],
+            json!({
+                "effect": word(&["gained", "lost"]), "subject": text(), "name": maybe(), "power": text(), "target": text(),
+                "target_name": maybe(), "scope": maybe(), "form": text(), "path": list(any()), "certainty": text(),
+            }),
+        ),
+        object(
             &["effect", "subject", "name", "power"],
-            json!({ "effect": text(), "subject": text(), "name": maybe(), "power": text(), "path": list(any()) }),
+            json!({
+                "effect": word(&["created", "deleted", "disabled", "enabled"]), "subject": text(), "name": maybe(),
+                "power": word(&["account"]),
+            }),
+        ),
+        object(
+            &["effect", "policy", "policy_name", "began", "stopped", "unclear"],
+            json!({
+                "effect": word(&["coverage"]), "policy": text(), "policy_name": maybe(), "began": number(), "stopped": number(),
+                "unclear": number(),
+            }),
+        ),
+        object(
+            &["effect", "policy", "subject", "name", "after", "by"],
+            json!({
+                "effect": word(&["covered", "not covered"]), "policy": text(), "subject": text(), "name": maybe(),
+                "after": text(), "by": list(text()),
+            }),
         ),
     ] });
     let question = object(

@@ -50,7 +50,11 @@ impl Parameters {
                 parameters.given.contains_key(&name) || parameters.open.iter().any(|(other, _)| *other == name);
             match (is_known, operation.is_open) {
                 _ if is_twice => return Err(Problem::invalid(format!("{name:?} is given twice"))),
-                (true, _) => drop(parameters.given.insert(name, value)),
+                (true, _) => {
+                    let kind = operation.parameters.iter().find(|known| known.name == name).map(|known| known.kind);
+                    let value = if kind == Some(Kind::Time) { with_plus(value) } else { value };
+                    parameters.given.insert(name, value);
+                }
                 (false, true) => parameters.open.push((name, value)),
                 (false, false) => {
                     let known: Vec<&str> = operation.parameters.iter().map(|known| known.name).collect();
@@ -102,6 +106,16 @@ impl Parameters {
         &self.open
     }
 
+    /// Everything that was given, whether it is taken or not, for the own-use log: what is longer or more than may be, cut off.
+    pub fn as_given(path: &[(String, String)], query: Option<&str>) -> Map<String, Value> {
+        let cut = |text: &str| text.chars().take(LONGEST).collect::<String>();
+        let mut url = Url::parse("http://h/").expect("that is an address");
+        url.set_query(query.filter(|query| !query.is_empty()));
+        let query = url.query_pairs().take(MOST).map(|(name, value)| (cut(&name), cut(&value).into()));
+        let path = path.iter().map(|(name, value)| (cut(name), cut(value).into()));
+        query.chain(path).collect()
+    }
+
     /// Everything as it was asked, for the own-use log.
     pub fn as_asked(&self) -> Map<String, Value> {
         let open = self.open.iter().map(|(name, value)| (name.clone(), value.clone().into()));
@@ -141,6 +155,15 @@ impl Parameters {
     pub fn next(&self, known: u64, place: &str) -> String {
         format!("c1.{known}.{}.{}", &self.print().to_string()[..16], URL_SAFE_NO_PAD.encode(place))
     }
+}
+
+/// A time in which the sign of an offset was meant: in a query that is written as it is, a plus is read as a blank.
+fn with_plus(value: String) -> String {
+    let Some((time, offset)) = value.rsplit_once(' ') else { return value };
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_offset = offset.split_once(':').is_some_and(|(hours, minutes)| digits(hours) && digits(minutes));
+    let is_time = time.contains(['T', 't']) && time.ends_with(|last: char| last.is_ascii_digit());
+    if is_offset && is_time { format!("{time}+{offset}") } else { value }
 }
 
 fn check(name: &str, kind: Kind, value: &str) -> Result<(), Problem> {
@@ -194,6 +217,26 @@ mod tests {
         }
         let many: String = (0..40).map(|n| format!("p{n}=1&")).collect();
         assert!(read(Name::Ask, &format!("{many}z=1")).is_err());
+    }
+
+    #[test]
+    fn a_plus_that_became_a_blank_is_an_offset() {
+        for (query, expected) in [
+            ("at=2026-08-01T10:00:00+02:00", "2026-08-01T10:00:00+02:00"),
+            ("at=2026-08-01T10:00:00%2B02:00", "2026-08-01T10:00:00+02:00"),
+            ("at=2026-08-01+10:00", "2026-08-01 10:00"),
+            ("at=3+days+ago", "3 days ago"),
+        ] {
+            assert_eq!(read(Name::Dump, query).unwrap().text("at"), Some(expected), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_kept_as_it_was_given() {
+        let path = [("tenant".to_owned(), "t".to_owned()), ("name".to_owned(), "Adele".to_owned())];
+        let given = Parameters::as_given(&path, Some(&format!("at=nonsense&x=1&y={}", "z".repeat(2000))));
+        assert_eq!((&given["name"], &given["at"], &given["x"]), (&"Adele".into(), &"nonsense".into(), &"1".into()));
+        assert_eq!(given["y"].as_str().unwrap().len(), LONGEST);
     }
 
     #[test]

@@ -57,6 +57,17 @@ impl Problem {
             .hint("/api/v1/openapi.json describes every operation")
     }
 
+    /// To whoever asks in another way.
+    pub fn method() -> Problem {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "usage", "this is asked with GET")
+    }
+
+    /// To whoever reached this machine by a name that isn't its own.
+    pub fn misdirected() -> Problem {
+        let detail = "this address answers to this machine's own names only";
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, "usage", detail)
+    }
+
     pub fn invalid(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "usage", detail)
     }
@@ -103,7 +114,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             StatusCode::TOO_MANY_REQUESTS => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("2"))),
             StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("30"))),
-            StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(ALLOW, HeaderValue::from_static("GET"))),
+            StatusCode::METHOD_NOT_ALLOWED => drop(headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"))),
             _ => {}
         }
         response

@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
+
 use crate::answer::failure::Failure;
 use crate::archive::entry::Entry;
 use crate::daemon::Tenant;
@@ -28,8 +30,8 @@ pub(super) struct Log {
     next: u64,
     /// Since when what has been captured.
     pub timeline: Timeline,
-    /// Entries that hold own-use records.
-    pub uses: Vec<u64>,
+    /// Entries that hold own-use records, with when they were committed.
+    pub uses: Vec<(u64, Timestamp)>,
     /// Entries that can't be read as what they should be.
     pub damaged: Vec<u64>,
 }
@@ -78,13 +80,34 @@ impl Shelf {
         }
         Ok(log)
     }
+    /// Entries that hold own-use records, in the log as it is now: whoever writes it commits an entry before the index knows it.
+    pub(super) async fn uses(&self, archive: &Archive) -> Result<Vec<(u64, Timestamp)>, Failure> {
+        let (mut uses, mut next) = {
+            let log = self.log(archive).await?;
+            (log.uses.clone(), log.next)
+        };
+        while let Some(entry) = archive.entry(next).await.map(Some).or_else(missing)? {
+            uses.extend((entry.body.kind == "access").then_some((next, entry.body.committed)));
+            next += 1;
+            tokio::task::consume_budget().await;
+        }
+        Ok(uses)
+    }
+}
+
+/// Beyond the index what isn't an entry ends the log; what it is, the index says once it gets there.
+fn missing(error: QueryError) -> Result<Option<Entry>, QueryError> {
+    match error {
+        QueryError::Entry { .. } => Ok(None),
+        error => Err(error),
+    }
 }
 
 impl Log {
     fn take(&mut self, entry: &Entry) {
         self.timeline.add(&entry.body);
         if entry.body.kind == "access" {
-            self.uses.push(entry.body.seq);
+            self.uses.push((entry.body.seq, entry.body.committed));
         }
     }
 }

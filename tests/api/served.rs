@@ -70,10 +70,11 @@ impl Kept {
         self.capture([(key(ADELE), put(&text))].into()).await;
     }
 
-    async fn capture(&mut self, changes: super::support::Changes) {
+    pub async fn capture(&mut self, changes: super::support::Changes) {
         self.hours += 1;
         let time = at("2026-08-01T00:00:00Z") + SignedDuration::from_hours(self.hours);
-        let rows = ["user", "group"].map(|name| row(name, None, Status::Complete, None)).to_vec();
+        let collections = ["user", "group", "conditionalAccessPolicy", "unifiedRoleAssignment"];
+        let rows = collections.map(|name| row(name, None, Status::Complete, None)).to_vec();
         self.builder.capture(time, changes, rows).await;
         self.archive().await;
     }

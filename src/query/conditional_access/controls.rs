@@ -80,7 +80,22 @@ impl Controls {
     /// Whether nobody gets in without several factors.
     pub fn requires_mfa(&self) -> Truth {
         let controls = self.grant.iter().map(|control| Truth::from(control == "mfa"));
-        let each = controls.chain(self.strength.iter().map(|(_, _, mfa)| *mfa));
+        self.together(controls.chain(self.strength.iter().map(|(_, _, mfa)| *mfa)))
+    }
+
+    /// Whether clients of the old protocols are kept out: they can't do what is asked for, "Client apps" and "Exchange ActiveSync
+    /// clients" of learn.microsoft.com/entra/identity/conditional-access/concept-conditional-access-conditions.
+    pub fn stops_old_clients(&self) -> Truth {
+        let cannot = |control: &String| {
+            let is_known = ["block", "mfa", "compliantDevice", "domainJoinedDevice"].contains(&control.as_str());
+            is_known || control.starts_with("terms of use") || control.starts_with("custom factor")
+        };
+        let controls = self.grant.iter().map(|control| Truth::from(cannot(control)));
+        self.together(controls.chain(self.strength.iter().map(|(_, _, mfa)| *mfa)))
+    }
+
+    /// All of the controls, or one of them.
+    fn together(&self, each: impl Iterator<Item = Truth>) -> Truth {
         match self.all {
             true => each.max(),
             false => each.min(),

@@ -8,7 +8,9 @@
 //! administrative unit or an object, and none of one's own. An exclusion overrides. Of workload identities only service principals of
 //! the tenant's own single-tenant applications are covered, no managed identities (…/workload-identity). Kinds of guests:
 //! learn.microsoft.com/entra/external-id/authentication-conditional-access, "Assigning Conditional Access policies to external user
-//! types". Agents: …/conditional-access/agent-id.
+//! types". Agents: …/conditional-access/agent-id, with `AllAgentIdUsers` for the accounts of all of them, which is the only scope for those.
+//! A policy that names clients of ActiveSync has all users for its subjects where it is for roles or guests
+//! (…/concept-conditional-access-conditions, "Exchange ActiveSync clients").
 
 use std::collections::BTreeMap;
 
@@ -49,7 +51,10 @@ pub enum Identity {
         in_scope: Truth,
     },
     /// An agent identity.
-    Agent,
+    Agent {
+        /// The service principals of its blueprint, by id.
+        blueprints: Vec<String>,
+    },
 }
 
 /// Somebody, as far as policies ask.
@@ -128,15 +133,24 @@ pub struct Coverage {
     pub unknown: Vec<String>,
 }
 
+impl Coverage {
+    /// Of somebody of whom nothing is known.
+    pub fn unknown() -> Coverage {
+        Coverage { included: Vec::new(), excluded: Vec::new(), verdict: Verdict::Depends, unknown: Vec::new() }
+    }
+}
+
 impl Policy {
     /// Whether this covers somebody, if it is in force.
     pub fn covers(&self, person: &Person) -> Coverage {
         let (mut included, mut excluded) = (Vec::new(), Vec::new());
         match &person.identity {
-            Identity::User { .. } => {
+            Identity::User { is_agent, .. } => {
                 users(person, &self.users.include, "includeUsers", &mut included);
                 users(person, &self.users.exclude, "excludeUsers", &mut excluded);
-                let (groups, roles) = (&person.groups, &person.roles);
+                // Choosing accounts of agents by their groups is none of the scopes that are supported.
+                let groups = (&person.groups, if *is_agent { Truth::Depends } else { Truth::Yes });
+                let roles = (&person.roles, Truth::Yes);
                 held(groups, &self.groups, ("includeGroups", "excludeGroups"), &mut included, &mut excluded);
                 held(roles, &self.roles, ("includeRoles", "excludeRoles"), &mut included, &mut excluded);
                 guests(person, self.guests.as_ref(), "includeGuestsOrExternalUsers", &mut included);
@@ -144,16 +158,17 @@ impl Policy {
             }
             Identity::ServicePrincipal { in_scope } => {
                 let lists = ("includeServicePrincipals", "excludeServicePrincipals");
-                principals(person, &self.principals, lists, *in_scope, &mut included, &mut excluded);
+                principals((person, &[]), &self.principals, lists, *in_scope, &mut included, &mut excluded);
             }
-            Identity::Agent => {
+            Identity::Agent { blueprints } => {
                 let lists = ("includeAgentIdServicePrincipals", "excludeAgentIdServicePrincipals");
-                principals(person, &self.agents, lists, Truth::Yes, &mut included, &mut excluded);
+                principals((person, blueprints), &self.agents, lists, Truth::Yes, &mut included, &mut excluded);
             }
         }
         let workload = !matches!(person.identity, Identity::User { .. });
         let about = if workload { "clientApplications." } else { "users." };
-        let unknown: Vec<String> = self.unknown_who.iter().filter(|path| path.starts_with(about)).cloned().collect();
+        let mut unknown: Vec<String> =
+            self.unknown_who.iter().filter(|path| path.starts_with(about)).cloned().collect();
         let says = |word: &str| unknown.iter().any(|path| path.contains(word) || path.contains("ilter"));
         let truth = |reasons: &[Reason], word: &str| {
             let known = reasons.iter().map(|reason| reason.truth).max().unwrap_or(Truth::No);
@@ -161,13 +176,25 @@ impl Policy {
             let other = unknown.iter().any(|path| !path.contains("include") && !path.contains("exclude"));
             if says(word) || other { known.max(Truth::Depends) } else { known }
         };
-        let verdict = match (truth(&included, "include"), truth(&excluded, "exclude")) {
+        let (mut is_included, is_excluded) = (truth(&included, "include"), truth(&excluded, "exclude"));
+        if !workload && is_included == Truth::No && self.spreads_by_sync() {
+            is_included = Truth::Depends;
+            unknown.push("clientAppTypes.exchangeActiveSync".to_owned());
+        }
+        let verdict = match (is_included, is_excluded) {
             (Truth::No, _) => Verdict::NotTargeted,
             (_, Truth::Yes) => Verdict::Excluded,
             (Truth::Yes, Truth::No) => Verdict::Covered,
             _ => Verdict::Depends,
         };
         Coverage { included, excluded, verdict, unknown }
+    }
+
+    /// Whether clients of ActiveSync make all users its subjects.
+    fn spreads_by_sync(&self) -> bool {
+        let is_sync = ["exchangeActiveSync", "easSupported"].iter().any(|kind| has(&self.clients, kind));
+        let is_wide = self.guests.is_some() || has(&self.users.include, "GuestsOrExternalUsers");
+        is_sync && (is_wide || !self.roles.include.is_empty())
     }
 }
 
@@ -184,6 +211,7 @@ fn users(person: &Person, list: &[String], name: &'static str, reasons: &mut Vec
             "None" => Truth::No,
             // What agents are as users is a scope of its own; no page says whether this is another.
             "All" if *is_agent => Truth::Depends,
+            "AllAgentIdUsers" => (*is_agent).into(),
             "All" => Truth::Yes,
             "GuestsOrExternalUsers" => match external {
                 External::Internal => Truth::No,
@@ -198,9 +226,9 @@ fn users(person: &Person, list: &[String], name: &'static str, reasons: &mut Vec
     }
 }
 
-/// Groups or roles.
+/// Groups or roles, of which each counts for `most` at most.
 fn held(
-    of: &BTreeMap<String, Truth>,
+    (of, most): (&BTreeMap<String, Truth>, Truth),
     choice: &Choice,
     names: (&'static str, &'static str),
     included: &mut Vec<Reason>,
@@ -210,7 +238,11 @@ fn held(
         for id in list {
             let truth = match id.as_str() {
                 "All" | "None" => Truth::from(id == "All" && !of.is_empty()),
-                id => of.get(&id.to_lowercase()).copied().unwrap_or(Truth::No),
+                id => match of.get(&id.to_lowercase()) {
+                    Some(truth) => (*truth).min(most),
+                    None if is_word(id) => Truth::Depends,
+                    None => Truth::No,
+                },
             };
             push(reasons, name, id, truth);
         }
@@ -252,7 +284,7 @@ fn guests(person: &Person, guests: Option<&Guests>, name: &'static str, reasons:
 }
 
 fn principals(
-    person: &Person,
+    (person, blueprints): (&Person, &[String]),
     choice: &Choice,
     names: (&'static str, &'static str),
     in_scope: Truth,
@@ -265,6 +297,8 @@ fn principals(
                 "None" => Truth::No,
                 "All" | "ServicePrincipalsInMyTenant" => in_scope,
                 id if id.eq_ignore_ascii_case(&person.id) => in_scope,
+                // Whether a blueprint stands for the agents made from it, no page says.
+                id if has(blueprints, id) => Truth::Depends,
                 word if is_word(word) => Truth::Depends,
                 _ => Truth::No,
             };

@@ -169,21 +169,24 @@ fn compare(attribute: &Attribute, operator: &str, values: &[String], is_null: bo
             None => (other, false),
         },
     };
+    // What isn't an operator says nothing, of a device without the attribute neither.
+    if !["eq", "startswith", "endswith", "contains", "in"].contains(&operator) {
+        return None;
+    }
     let first = values.first().map_or("", String::as_str);
     let is_so = match attribute {
         Attribute::Unknown => return Some(Truth::Depends),
         Attribute::Null => operator == "eq" && is_null,
         Attribute::Many(own) => match operator {
             "contains" | "eq" => own.iter().any(|one| one == first),
-            _ => return None,
+            _ => return Some(Truth::Depends),
         },
         Attribute::One(own) => match operator {
             "eq" => !is_null && own == first,
             "startswith" => own.starts_with(first),
             "endswith" => own.ends_with(first),
             "contains" => own.contains(first),
-            "in" => values.contains(own),
-            _ => return None,
+            _ => values.contains(own),
         },
     };
     Some(Truth::from(is_so != is_negative))

@@ -20,14 +20,15 @@ mod tests;
 pub use controls::{Controls, is_mfa_strength};
 pub use cover::{Coverage, External, Identity, Person, Reason, Verdict};
 pub use filter::Device;
-pub use place::{NamedLocation, Place};
+pub use place::{LocationVariants, NamedLocation, Place};
 pub use policy::{Choice, Policy, State};
 pub use sign_in::{Applicability, Outcome, SignIn};
 
 /// Whether something is so; the order is that of Kleene's logic, `and` the least of both and `or` the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Truth {
     /// It isn't.
+    #[default]
     No,
     /// That depends on what isn't known.
     Depends,

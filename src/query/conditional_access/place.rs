@@ -84,6 +84,8 @@ impl NamedLocation {
         }
         match (&self.extent, place.address, &place.country) {
             (Extent::Ranges(ranges), Some(address), _) => {
+                // An IPv4 address may be written as one of IPv6.
+                let address = address.to_canonical();
                 let inside = |range: &String| match range.parse::<IpNet>() {
                     Ok(net) => Truth::from(net.contains(&address)),
                     Err(_) => Truth::Depends,
@@ -99,20 +101,29 @@ impl NamedLocation {
     }
 }
 
+/// What a named location may have been, `None` for not being there: more than one where it changed and nobody saw when.
+pub type LocationVariants = Vec<Option<NamedLocation>>;
+
 /// Whether a place is one that a policy applies to.
-pub(super) fn fits(choice: &Choice, place: &Place, known: &[NamedLocation]) -> Truth {
+pub(super) fn fits(choice: &Choice, place: &Place, known: &[LocationVariants]) -> Truth {
     let lies_in = |value: &String| match value.as_str() {
         "All" => Truth::Yes,
         "None" => Truth::No,
         "AllTrusted" => {
-            let trusted = known.iter().filter(|location| location.is_trusted);
-            trusted.map(|location| location.holds(place)).max().unwrap_or(Truth::No)
+            let trusted = |location: &NamedLocation| match location.is_trusted {
+                true => location.holds(place),
+                false => Truth::No,
+            };
+            known.iter().map(|variants| agreed(variants, Truth::No, trusted)).max().unwrap_or(Truth::No)
         }
-        id => match known.iter().find(|location| location.id.eq_ignore_ascii_case(id)) {
-            Some(location) => location.holds(place),
-            // The compliant network, the trusted addresses of the old settings, or one that wasn't captured.
-            None => Truth::Depends,
-        },
+        id => {
+            let is_it = |location: &NamedLocation| location.id.eq_ignore_ascii_case(id);
+            match known.iter().find(|variants| variants.iter().flatten().any(is_it)) {
+                Some(variants) => agreed(variants, Truth::Depends, |location| location.holds(place)),
+                // The compliant network, the trusted addresses of the old settings, or one that wasn't captured.
+                None => Truth::Depends,
+            }
+        }
     };
     let included = match choice.include.is_empty() {
         true => Truth::Yes,
@@ -120,4 +131,11 @@ pub(super) fn fits(choice: &Choice, place: &Place, known: &[NamedLocation]) -> T
     };
     let excluded = choice.exclude.iter().map(lies_in).max().unwrap_or(Truth::No);
     included.min(!excluded)
+}
+
+/// What all that a location may have been comes to alike; else it depends.
+fn agreed(variants: &LocationVariants, missing: Truth, of: impl Fn(&NamedLocation) -> Truth) -> Truth {
+    let mut all = variants.iter().map(|variant| variant.as_ref().map_or(missing, &of));
+    let Some(first) = all.next() else { return Truth::Depends };
+    if all.all(|other| other == first) { first } else { Truth::Depends }
 }

@@ -201,6 +201,22 @@ impl Policy {
         some(&self.principals) || some(&self.agents)
     }
 
+    /// Whether another one is for the same people, by what both say of them.
+    pub fn is_for_the_same(&self, other: &Policy) -> bool {
+        let who = |policy: &Policy| {
+            let choices =
+                [&policy.users, &policy.groups, &policy.roles, &policy.principals, &policy.agents].map(Choice::clone);
+            (
+                choices,
+                policy.guests.clone(),
+                policy.excluded_guests.clone(),
+                policy.unknown_who.clone(),
+                policy.clients.clone(),
+            )
+        };
+        who(self) == who(other)
+    }
+
     /// Whether it includes every user.
     pub fn includes_everybody(&self) -> bool {
         super::has(&self.users.include, "All")

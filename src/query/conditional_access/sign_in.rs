@@ -8,7 +8,7 @@
 //! members Microsoft changes, so that whether an application is in one depends. Flows: …/concept-authentication-flows.
 
 use super::filter::{self, Device};
-use super::place::{self, NamedLocation, Place};
+use super::place::{self, LocationVariants, Place};
 use super::policy::{Choice, Policy};
 use super::{Truth, has, is_word};
 
@@ -17,6 +17,8 @@ use super::{Truth, has, is_word};
 pub struct SignIn {
     /// The application, by `appId`.
     pub application: Option<String>,
+    /// Whether there is one and nobody knows which: it isn't in the archive as of then.
+    pub is_application_lost: bool,
     /// The user action, instead of an application.
     pub action: Option<String>,
     /// The authentication context that is asked for.
@@ -70,7 +72,7 @@ pub struct Applicability {
 
 impl Policy {
     /// Whether this applies to a sign-in of somebody whom it covers.
-    pub fn applies(&self, sign_in: &SignIn, locations: &[NamedLocation]) -> Applicability {
+    pub fn applies(&self, sign_in: &SignIn, locations: &[LocationVariants]) -> Applicability {
         let mut conditions: Vec<(String, Truth)> = vec![
             ("applications".to_owned(), self.resources(sign_in)),
             ("clientAppTypes".to_owned(), self.client(sign_in)),
@@ -140,7 +142,8 @@ fn application(choice: &Choice, sign_in: &SignIn) -> Truth {
     }
     let Some(own) = &sign_in.application else {
         // An action is done in applications of Microsoft's; which policies for all of them reach it, no page says.
-        let all = has(&choice.include, "All") && choice.exclude.is_empty() && sign_in.action.is_none();
+        let is_any = sign_in.action.is_none() && !sign_in.is_application_lost;
+        let all = has(&choice.include, "All") && choice.exclude.is_empty() && is_any;
         return if all { Truth::Yes } else { Truth::Depends };
     };
     let is_it = |value: &String| match value.as_str() {

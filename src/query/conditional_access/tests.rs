@@ -80,6 +80,16 @@ fn who_is_covered_by_users_groups_and_roles_and_exclusion_wins() {
         (vec![("includeUsers", json!(["All"])), ("excludeDwarfs", json!(["x"]))], "depends: includeUsers All"),
         (vec![("includeUsers", json!(["All"])), ("includeDwarfs", json!(["x"]))], "covered: includeUsers All"),
         (vec![("includeDwarfs", json!(["x"]))], "depends: "),
+        (vec![("includeGroups", json!(["AllSomething"]))], "depends: includeGroups AllSomething"),
+        (
+            vec![("includeUsers", json!(["All"])), ("excludeRoles", json!(["AllOfThem"]))],
+            "depends: includeUsers All; excludeRoles AllOfThem",
+        ),
+        (vec![("includeUsers", json!(["AllAgentIdUsers"]))], "not targeted: "),
+        (
+            vec![("includeUsers", json!(["All"])), ("excludeUsers", json!(["AllAgentIdUsers"]))],
+            "covered: includeUsers All",
+        ),
         (vec![("includeUsers", json!(["All"])), ("dwarfs", json!({"a": 1}))], "depends: includeUsers All"),
         (vec![("includeUsers", json!(["All"])), ("dwarfs", json!([]))], "covered: includeUsers All"),
     ] {
@@ -132,6 +142,29 @@ fn guests_by_kind_and_tenant() {
         Person { identity: Identity::User { external: Internal, home: None, is_agent: true }, ..user(Internal) };
     assert_eq!(who(&[("includeUsers", json!(["All"]))]).covers(&agent).verdict, Verdict::Depends);
     assert_eq!(who(&[("includeUsers", json!(["u"]))]).covers(&agent).verdict, Verdict::Covered);
+    // All accounts of agents are one scope; a group of them is none.
+    assert_eq!(who(&[("includeUsers", json!(["AllAgentIdUsers"]))]).covers(&agent).verdict, Verdict::Covered);
+    assert_eq!(who(&[("includeGroups", json!(["g"]))]).covers(&agent).verdict, Verdict::Depends);
+}
+
+/// A policy for a role or for guests that names clients of ActiveSync has everybody for its subjects.
+#[test]
+fn clients_of_active_sync_widen_roles_and_guests() {
+    for (lists, clients, expected) in [
+        (json!({"includeRoles": ["other"]}), json!(["exchangeActiveSync"]), "depends: "),
+        (json!({"includeUsers": ["GuestsOrExternalUsers"]}), json!(["easSupported"]), "depends: "),
+        (
+            json!({"includeRoles": ["other"], "excludeUsers": ["u"]}),
+            json!(["exchangeActiveSync"]),
+            "excluded: excludeUsers u",
+        ),
+        (json!({"includeRoles": ["other"]}), json!(["browser"]), "not targeted: "),
+        (json!({"includeRoles": ["other"]}), json!(["all"]), "not targeted: "),
+        (json!({"includeGroups": ["h"]}), json!(["exchangeActiveSync"]), "not targeted: "),
+    ] {
+        let policy = policy(&[("conditions/users", lists.clone()), ("conditions/clientAppTypes", clients.clone())]);
+        assert_eq!(told(&policy.covers(&user(External::Internal))), expected, "{lists} {clients}");
+    }
 }
 
 #[test]
@@ -159,10 +192,16 @@ fn workload_identities_have_lists_of_their_own() {
     }
     let users = who(&[("includeUsers", json!(["All"]))]);
     assert_eq!(users.covers(&principal(Truth::Yes)).verdict, Verdict::NotTargeted, "a service principal is no user");
-    let agent = Person { identity: Identity::Agent, ..user(External::Internal) };
+    let agent = Person { identity: Identity::Agent { blueprints: vec!["b".to_owned()] }, ..user(External::Internal) };
     let agents = of(json!({"includeAgentIdServicePrincipals": ["All"], "excludeAgentIdServicePrincipals": ["u"]}));
     assert_eq!(agents.covers(&agent).verdict, Verdict::Excluded);
     assert!(agents.is_about_workloads() && !users.is_about_workloads());
+    let blueprint = of(json!({"includeAgentIdServicePrincipals": ["b"]}));
+    assert_eq!(
+        blueprint.covers(&agent).verdict,
+        Verdict::Depends,
+        "whether those made from it are meant, no page says"
+    );
 }
 
 fn check(changes: &[(&str, Value)], sign_in: &SignIn, expected: &str) {
@@ -173,7 +212,7 @@ fn check(changes: &[(&str, Value)], sign_in: &SignIn, expected: &str) {
     let branch = json!({"ipRanges": [{"cidrAddress": "2001:db8:1:2::3/48"}, {"cidrAddress": "nonsense"}]});
     let north = json!({"countriesAndRegions": ["NO", "FI"], "includeUnknownCountriesAndRegions": true});
     let places = [("hq", office), ("branch", branch), ("north", north)];
-    let places = places.map(|(id, content)| NamedLocation::read(id, &content));
+    let places = places.map(|(id, content)| vec![Some(NamedLocation::read(id, &content))]);
     let found = policy(&changes).applies(sign_in, &places);
     let told = format!("{}: {}", found.outcome.as_str(), [found.unmet, found.open].concat().join(", "));
     assert_eq!(told.trim_end_matches([' ', ':']), expected, "{changes:?} {sign_in:?}");
@@ -295,6 +334,7 @@ fn places_by_address_country_and_name() {
         (only(&["All"], &["AllTrusted"]), from("192.0.3.7"), "applies"),
         (only(&["All"], &["AllTrusted"]), app(), OPEN),
         (only(&["AllTrusted"], &[]), from("192.0.2.7"), "applies"),
+        (only(&["AllTrusted"], &[]), from("::ffff:192.0.2.7"), "applies"),
         (only(&["All"], &["AllTrusted"]), named("hq"), NO),
         (only(&["All"], &["AllTrusted"]), named("branch"), OPEN),
         (only(&["branch"], &[]), from("2001:db8:1:ffff::1"), "applies"),
@@ -339,6 +379,7 @@ fn devices_by_rules() {
         // -and binds more than -or.
         (r#"device.displayName -eq "x" -and device.displayName -eq "y" -or device.displayName -eq "saw-1""#, &saw, Yes),
         (r#"device.displayName -resembles "x""#, &saw, Depends),
+        (r#"device.displayName -resembles "x""#, &Device::Unregistered, Depends),
         (r#"device.displayName -eq "x"#, &saw, Depends),
         (r#"(device.displayName -eq "SAW-1""#, &saw, Depends),
         (r#"user.name -eq "x""#, &saw, Depends),
@@ -399,6 +440,23 @@ fn controls_that_force_several_factors() {
         policy(&[("sessionControls", sessions)]).controls.session_words(),
         "signInFrequency, disableResilienceDefaults"
     );
+}
+
+#[test]
+fn controls_that_old_clients_cannot_satisfy() {
+    use Truth::{No, Yes};
+    for (operator, controls, terms, expected) in [
+        ("OR", json!(["block"]), json!([]), Yes),
+        ("OR", json!(["mfa"]), json!([]), Yes),
+        ("OR", json!(["mfa", "compliantDevice", "domainJoinedDevice"]), json!(["t"]), Yes),
+        ("OR", json!(["mfa", "approvedApplication"]), json!([]), No),
+        ("AND", json!(["mfa", "approvedApplication"]), json!([]), Yes),
+        ("OR", json!(["passwordChange"]), json!([]), No),
+        ("OR", json!([]), json!([]), No),
+    ] {
+        let grant = json!({"operator": operator, "builtInControls": controls, "termsOfUse": terms});
+        assert_eq!(policy(&[("grantControls", grant.clone())]).controls.stops_old_clients(), expected, "{grant}");
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Answer {
         }
     }
 
-    /// Everything that the hash is over.
+    /// Everything that the hash is over, with nothing for the rows: there may be many.
     fn hashed(&self) -> Map<String, Value> {
         let instant = |instant: &Instant| {
             json!({
@@ -128,7 +128,7 @@ impl Answer {
         map.insert("basis".to_owned(), self.evidence.to_json());
         map.insert("certainty".to_owned(), self.certainty().into());
         map.insert("columns".to_owned(), self.table.columns.to_vec().into());
-        map.insert("rows".to_owned(), self.table.rows.clone().into_iter().map(Value::Object).collect());
+        map.insert("rows".to_owned(), Value::Null);
         let mut totals = self.table.totals.clone();
         totals.insert("rows".to_owned(), self.table.rows.len().into());
         map.insert("totals".to_owned(), totals.into());
@@ -138,17 +138,28 @@ impl Answer {
 
     /// The canonical form (RFC 8785) of what the hash is over.
     pub fn canonical(&self) -> Vec<u8> {
-        let text = Value::Object(self.hashed()).to_string();
+        let mut hashed = self.hashed();
+        hashed.remove("rows");
+        let mut text = Value::Object(hashed).to_string();
+        let closed = text.pop();
+        debug_assert_eq!(closed, Some('}'));
+        let rows = serde_json::to_string(&self.table.rows).expect("a value of JSON can be written as JSON");
+        text.push_str(",\"rows\":");
+        text.push_str(&rows);
+        drop(rows);
+        text.push('}');
         let json = canonical::parse(text.as_bytes()).expect("serde_json writes JSON");
         canonical::canonicalize(&json, &Rules::default()).expect("no number here is out of reach of a double")
     }
 
     /// The answer as JSON, with its id and hash.
-    pub fn to_json(&self) -> Map<String, Value> {
+    pub fn into_json(self) -> Map<String, Value> {
         let mut map = Map::new();
         map.insert("id".to_owned(), self.id().into());
         map.extend(self.hashed());
         map.insert("hash".to_owned(), self.hash.to_string().into());
+        // Takes the place that was left for them.
+        map.insert("rows".to_owned(), self.table.rows.into_iter().map(Value::Object).collect());
         map
     }
 }

@@ -3,7 +3,7 @@
 //! Must never know: how any of them is answered.
 
 use super::{
-    Ability, Parameter, Question, Span, accounts, applications, exemptions, guards, lifecycle, policy_history,
+    Ability, Parameter, Question, Span, accounts, applications, exemptions, guards, legacy, lifecycle, policy_history,
     privileged, reach, record, role_holders, settings, sign_in, takeover, uses,
 };
 
@@ -48,7 +48,7 @@ pub const CATALOGUE: &[Question] = &[
     guards::ADMINISTRATORS,
     policy_history::REPORT_ONLY,
     policy_history::TRUSTED,
-    guards::LEGACY,
+    legacy::LEGACY,
     policy_history::PASSWORDS,
     policy_history::DEFAULTS,
     applications::POWER,

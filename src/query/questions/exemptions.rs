@@ -33,7 +33,7 @@ pub const BREAK_GLASS: Question = Question {
     description: "One row for each exclusion, by its id, a group or a role, of an account that holds a privileged role or may activate it, \
                   from an enforced policy that covers everybody or a privileged role. `excluded_from` says from how many of those policies \
                   the account is exempt. Excluded accounts without such a role are counted only.",
-    version: 1,
+    version: 2,
     span: Span::Instant,
     parameters: &[],
     needs: NEEDS,
@@ -47,8 +47,9 @@ pub const EXEMPTIONS: Question = Question {
     title: "Which users were exempt from a policy, by which exclusion, and since when?",
     description: "One row for each way in which a user was excluded whom the policy includes: by id, by a group with the groups between, by \
                   a role, or as a guest. `since` is when both the exclusion and the membership held. Where it can't be told whether a \
-                  user is covered the verdict is depends. The totals count all users.",
-    version: 1,
+                  user is covered the verdict is depends. The totals count all users; `state` is `not there` where there was no such \
+                  policy then.",
+    version: 2,
     span: Span::Instant,
     parameters: &[Parameter {
         name: "policy",
@@ -73,16 +74,15 @@ async fn exemptions(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let mut notes = Vec::new();
     for (place, said) in stretches.iter().enumerate() {
         let assignments = asking.access.assignments(&[&said.what]).await?;
+        let mut reasons = Reasons::new(asking, said, id, &assignments);
         let mut counts: BTreeMap<Verdict, u64> = BTreeMap::new();
         for (id, user) in &users {
-            let content = facts.content_at_end(*id, user).await?;
-            let Some(person) = assignments.person(user, content.as_deref()) else { continue };
+            let variants = asking.access.variants(*id, user).await?;
+            let Some(person) = assignments.person(user, &variants) else { continue };
             let coverage = said.what.covers(&person);
             *counts.entry(coverage.verdict).or_default() += 1;
             if matches!(coverage.verdict, Verdict::Excluded | Verdict::Depends) {
-                rows.extend(
-                    reasons(asking, said, id_of(said, asking)?, user, &coverage, &assignments, rows.len()).await?,
-                );
+                rows.extend(reasons.rows(*id, user, &coverage, rows.len()).await?);
             }
         }
         // Where the policy changed in the gap, the totals are those of what it said at its beginning.
@@ -101,6 +101,11 @@ async fn exemptions(asking: &Asking<'_>) -> Result<Table, QueryError> {
         if !said.what.unknown_who.is_empty() {
             notes.push(format!("Not judged, so that it depends: {}.", said.what.unknown_who.join(", ")));
         }
+    }
+    if stretches.is_empty() {
+        totals.insert("users".to_owned(), users.len().into());
+        totals.insert("state".to_owned(), "not there".into());
+        notes.push("There was no such policy then: nobody was covered by it, and nobody exempt.".to_owned());
     }
     if stretches.len() > 1 {
         notes.push(
@@ -127,64 +132,133 @@ async fn exemptions(asking: &Asking<'_>) -> Result<Table, QueryError> {
     Ok(Table { columns: COLUMNS, rows, totals, notes, ..Table::default() })
 }
 
-fn id_of(said: &Said<Policy>, asking: &Asking<'_>) -> Result<u32, QueryError> {
-    Ok(asking.archive.view().id(&said.key)?.expect("what said something has a number"))
+/// Rows for those who are exempt from one policy, or may be. What is the same for all of them is looked up once.
+struct Reasons<'a> {
+    asking: &'a Asking<'a>,
+    said: &'a Said<Policy>,
+    id: u32,
+    assignments: &'a Assignments,
+    /// By list and value: when it stood there, and what rows say of that.
+    listings: BTreeMap<(&'static str, String), Vec<(Held, Row)>>,
 }
 
-/// A row for each reason for which somebody is exempt, or may be.
-async fn reasons(
-    asking: &Asking<'_>,
-    said: &Said<Policy>,
-    id: u32,
-    who: &Key,
-    coverage: &Coverage,
-    assignments: &Assignments,
-    told: usize,
-) -> Result<Vec<Row>, QueryError> {
-    let mut rows = Vec::new();
-    let included = coverage.included.iter().filter(|_| coverage.verdict == Verdict::Depends);
-    for reason in coverage.excluded.iter().chain(included) {
-        let listed = listing(asking, &said.key, id, reason).await?;
-        let ways = assignments.of(&reason.value, who);
-        for held in &listed {
+impl<'a> Reasons<'a> {
+    fn new(asking: &'a Asking<'a>, said: &'a Said<Policy>, id: u32, assignments: &'a Assignments) -> Self {
+        Reasons { asking, said, id, assignments, listings: BTreeMap::new() }
+    }
+
+    /// A row for each reason for which somebody is exempt, or may be. `told` rows were made before.
+    async fn rows(&mut self, id: u32, who: &Key, coverage: &Coverage, told: usize) -> Result<Vec<Row>, QueryError> {
+        let asking = self.asking;
+        let mut rows = Vec::new();
+        let included = coverage.included.iter().filter(|_| coverage.verdict == Verdict::Depends);
+        for reason in coverage.excluded.iter().chain(included) {
             let mut base = asking.who(who).await?;
-            base.insert("policy".to_owned(), said.key.as_str().into());
-            base.insert("policy_name".to_owned(), said.what.name.as_str().into());
+            base.insert("policy".to_owned(), self.said.key.as_str().into());
+            base.insert("policy_name".to_owned(), self.said.what.name.as_str().into());
             base.insert("verdict".to_owned(), coverage.verdict.as_str().into());
             base.insert("list".to_owned(), reason.list.into());
             base.insert("value".to_owned(), reason.value.as_str().into());
             base.insert("value_name".to_owned(), value_name(asking, reason)?.into());
-            if ways.is_empty() {
-                base.insert("path".to_owned(), "direct".into());
-                let certainty = asking.access.sure(held).map(|certainty| certainty.as_str());
-                base.insert("certainty".to_owned(), certainty.into());
-                add_origin(asking, &mut base, &said.key, held, Turn::Changed).await?;
-                let by = base.remove("changed_by");
-                base.insert("exempted_by".to_owned(), by.unwrap_or_default());
-                rows.push(base);
-                continue;
-            }
-            for access in ways {
-                let both = held.and(access.held).and_then(|both| asking.access.narrowed(access, both));
-                let Some(mut both) = both else { continue };
-                if asking.access.sure(held) == Some(Certainty::Observed) {
-                    // What the log tells of the membership stays told.
-                    both.certainty = access.certainty;
+            let ways = self.assignments.of(&reason.value, who);
+            let is_guest = reason.list.contains("Guests") || reason.value == "GuestsOrExternalUsers";
+            for (held, origin) in self.listing(reason).await? {
+                if is_guest {
+                    rows.extend(as_guest(asking, &base, (id, who), held, origin).await?);
+                } else if ways.is_empty() {
+                    let mut row = base.clone();
+                    row.insert("path".to_owned(), "direct".into());
+                    let certainty = asking.access.sure(held).map(|certainty| certainty.as_str());
+                    row.insert("certainty".to_owned(), certainty.into());
+                    add_listing(&mut row, origin);
+                    rows.push(row);
                 }
-                let mut row = base.clone();
-                asking.add_path(&mut row, &both)?;
-                add_through(asking, &mut row, access, told + rows.len()).await?;
-                if held.from > access.held.from {
-                    // The policy came to exclude the group after the account came into it.
-                    let mut origin = Row::new();
-                    add_origin(asking, &mut origin, &said.key, held, Turn::Changed).await?;
-                    row.insert("exempted_by".to_owned(), origin.remove("changed_by").unwrap_or_default());
+                for access in ways {
+                    rows.extend(through(asking, &base, access, (held, origin), told + rows.len()).await?);
                 }
-                rows.push(row);
             }
         }
+        Ok(rows)
+    }
+
+    /// When a value stood in a list of the policy, and who put it there.
+    async fn listing(&mut self, reason: &Reason) -> Result<&[(Held, Row)], QueryError> {
+        let place = (reason.list, reason.value.clone());
+        if !self.listings.contains_key(&place) {
+            let stands = |content: &serde_json::Value| {
+                Policy::read(content).filter(|own| own.lists(reason.list, &reason.value)).map(|_| ())
+            };
+            let mut found = Vec::new();
+            for said in self.asking.access.facts.said(self.id, &self.said.key, stands).await? {
+                let mut origin = Row::new();
+                add_origin(self.asking, &mut origin, &self.said.key, &said.held, Turn::Changed).await?;
+                found.push((said.held, origin));
+            }
+            self.listings.insert(place.clone(), found);
+        }
+        Ok(&self.listings[&place])
+    }
+}
+
+/// Since when a value stood in the list, and who put it there.
+fn add_listing(row: &mut Row, origin: &Row) {
+    for name in ["since", "since_after", "until"] {
+        row.insert(name.to_owned(), origin.get(name).cloned().unwrap_or_default());
+    }
+    row.insert("exempted_by".to_owned(), origin.get("changed_by").cloned().unwrap_or_default());
+}
+
+/// A row for each stretch in which guests were exempt and somebody was one.
+async fn as_guest(
+    asking: &Asking<'_>,
+    base: &Row,
+    (id, who): (u32, &Key),
+    listed: &Held,
+    origin: &Row,
+) -> Result<Vec<Row>, QueryError> {
+    let mut rows = Vec::new();
+    for was in asking.access.times_as_guest(id, who).await? {
+        let Some(both) = listed.and(was) else { continue };
+        let Some(certainty) = asking.access.sure(&both) else { continue };
+        let mut row = base.clone();
+        row.insert("path".to_owned(), "as a guest".into());
+        row.insert("certainty".to_owned(), certainty.as_str().into());
+        if listed.from > was.from || both.is_open {
+            add_listing(&mut row, origin);
+        } else {
+            // They became one after the policy came to exclude guests.
+            let mut became = Row::new();
+            add_origin(asking, &mut became, who, &was, Turn::Changed).await?;
+            add_listing(&mut row, &became);
+        }
+        asking.add_times(&mut row, &both)?;
+        rows.push(row);
     }
     Ok(rows)
+}
+
+/// A row for a membership or role by which somebody was exempt, as long as it stood in the list.
+async fn through(
+    asking: &Asking<'_>,
+    base: &Row,
+    access: &Access,
+    (held, origin): (&Held, &Row),
+    told: usize,
+) -> Result<Option<Row>, QueryError> {
+    let both = held.and(access.held).and_then(|both| asking.access.narrowed(access, both));
+    let Some(mut both) = both else { return Ok(None) };
+    if asking.access.sure(held) == Some(Certainty::Observed) {
+        // What the log tells of the membership stays told.
+        both.certainty = access.certainty;
+    }
+    let mut row = base.clone();
+    asking.add_path(&mut row, &both)?;
+    add_through(asking, &mut row, access, told).await?;
+    if held.from > access.held.from {
+        // The policy came to exclude the group after the account came into it.
+        row.insert("exempted_by".to_owned(), origin.get("changed_by").cloned().unwrap_or_default());
+    }
+    Ok(Some(row))
 }
 
 /// The whole path with the group at its end, and who made the membership.
@@ -205,15 +279,6 @@ async fn add_through(asking: &Asking<'_>, row: &mut Row, access: &Access, told: 
         row.insert("exempted_by".to_owned(), by);
     }
     Ok(())
-}
-
-/// When a value stood in a list of a policy.
-async fn listing(asking: &Asking<'_>, key: &Key, id: u32, reason: &Reason) -> Result<Vec<Held>, QueryError> {
-    let stands = |content: &serde_json::Value| {
-        Policy::read(content).filter(|own| own.lists(reason.list, &reason.value)).map(|_| ())
-    };
-    let said = asking.access.facts.said(id, key, stands).await?;
-    Ok(said.into_iter().map(|said| said.held).collect())
 }
 
 /// How what stands in a list is called.
@@ -247,13 +312,15 @@ async fn break_glass(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let mut rows = Vec::new();
     let mut without_role = BTreeSet::new();
     let mut exempt: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
+    let named: Vec<&Policy> = guards.iter().map(|said| &said.what).collect();
+    let assignments = asking.access.assignments(&named).await?;
     for said in &guards {
-        let assignments = asking.access.assignments(&[&said.what]).await?;
+        let Some(id) = asking.archive.view().id(&said.key)? else { continue };
+        let mut reasons = Reasons::new(asking, said, id, &assignments);
         for user in candidates(asking, &said.what, &assignments)? {
-            let content = asking.content(&user).await?;
-            let Some(person) = content.as_deref().and_then(|own| assignments.person(&user, Some(own))) else {
-                continue;
-            };
+            let Some(number) = asking.archive.view().id(&user)? else { continue };
+            let variants = asking.access.variants(number, &user).await?;
+            let Some(person) = assignments.person(&user, &variants) else { continue };
             let coverage = said.what.covers(&person);
             if !matches!(coverage.verdict, Verdict::Excluded | Verdict::Depends) || coverage.excluded.is_empty() {
                 continue;
@@ -263,7 +330,7 @@ async fn break_glass(asking: &Asking<'_>) -> Result<Table, QueryError> {
                 continue;
             };
             exempt.entry(user.clone()).or_default().insert(said.key.clone());
-            let found = reasons(asking, said, id_of(said, asking)?, &user, &coverage, &assignments, rows.len()).await?;
+            let found = reasons.rows(number, &user, &coverage, rows.len()).await?;
             for mut row in found {
                 row.insert("roles".to_owned(), roles.iter().cloned().collect::<Vec<_>>().into());
                 rows.push(row);

@@ -22,6 +22,7 @@ mod catalogue;
 mod evidence;
 mod exemptions;
 mod guards;
+mod legacy;
 mod lifecycle;
 mod policy_history;
 mod privileged;
@@ -32,6 +33,7 @@ mod role_log;
 mod rows;
 mod settings;
 mod sign_in;
+mod stretches;
 mod takeover;
 mod uses;
 

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::exemptions::value_name;
 use super::rows::{Row, count_by, sort};
 use super::{Ability, AskError, Asking, Parameter, ParameterKind, Question, Span, Table};
-use crate::query::QueryError;
 use crate::query::conditional_access::{
-    Applicability, Coverage, Device, Outcome, Place, Policy, Reason, SignIn, State, Verdict,
+    Applicability, Coverage, Device, Outcome, Place, Policy, Reason, SignIn, State, Truth, Verdict,
 };
+use crate::query::{Certainty, QueryError};
 
 const fn optional(name: &'static str, kind: ParameterKind, description: &'static str) -> Parameter {
     Parameter { name, kind, default: Some(""), description }
@@ -68,8 +68,8 @@ pub const POLICIES: Question = Question {
     description: "One row for each Conditional Access policy as it was then: whether it applied to this person, with the groups and roles of \
                   then, and to this sign-in. What isn't given isn't known: a policy that turns on it depends, and `open` names the \
                   conditions. `unmet` names those that didn't hold. Only enabled policies are enforced; the others are told with their \
-                  state.",
-    version: 1,
+                  state. Of who or what wasn't there then nothing is firm. `blocked` and `asked_for` count what surely applied.",
+    version: 2,
     span: Span::Instant,
     parameters: PARAMETERS,
     needs: &[
@@ -85,12 +85,15 @@ pub const POLICIES: Question = Question {
     ability: Ability::Answered(|asking| Box::pin(policies(asking))),
 };
 
-async fn sign_in(asking: &Asking<'_>) -> Result<SignIn, QueryError> {
-    let mut sign_in = SignIn::default();
-    if let Some((key, _)) = asking.object("application") {
-        let content = asking.content(key).await?;
-        let id = content.as_deref().and_then(|content| content["appId"].as_str());
-        sign_in.application = Some(id.map_or_else(|| key.decoded_id(), str::to_owned));
+/// The sign-in as it was given, and what of it wasn't in the archive as of then.
+async fn sign_in(asking: &Asking<'_>) -> Result<(SignIn, Vec<&'static str>), QueryError> {
+    let (mut sign_in, mut missing) = (SignIn::default(), Vec::new());
+    if let Some((key, id)) = asking.object("application") {
+        let content = asking.access.variants(id, key).await?.agreed();
+        sign_in.application = content.and_then(|content| content["appId"].as_str().map(str::to_owned));
+        // Under the id of its object no policy names it.
+        sign_in.is_application_lost = sign_in.application.is_none();
+        missing.extend(sign_in.is_application_lost.then_some("application"));
     }
     let text = |name: &str| asking.text(name).map(str::to_owned);
     sign_in.action = text("action");
@@ -110,38 +113,53 @@ async fn sign_in(asking: &Asking<'_>) -> Result<SignIn, QueryError> {
     sign_in.place = Place { address, country: text("country"), location };
     sign_in.device = match asking.object("device") {
         _ if asking.flag("unregistered") => Device::Unregistered,
-        Some((key, _)) => match asking.content(key).await? {
-            Some(content) => Device::Registered(Value::clone(&content)),
-            None => Device::Unregistered,
-        },
+        Some((key, id)) => {
+            let variants = asking.access.variants(id, key).await?;
+            match variants.agreed().filter(|_| variants.there == Truth::Yes) {
+                Some(content) => Device::Registered(content),
+                None => {
+                    missing.push("device");
+                    Device::Unknown
+                }
+            }
+        }
         None => Device::Unknown,
     };
     for (name, kind) in [("sign-in-risk", "signInRiskLevels"), ("user-risk", "userRiskLevels")] {
         sign_in.risks.extend(text(name).map(|level| (kind, level)));
     }
-    Ok(sign_in)
+    Ok((sign_in, missing))
 }
 
 async fn policies(asking: &Asking<'_>) -> Result<Table, QueryError> {
-    let (who, _) = asking.object("user").expect("the parameter has to be given");
-    let sign_in = sign_in(asking).await?;
+    let (who, id) = asking.object("user").expect("the parameter has to be given");
+    let (sign_in, mut missing) = sign_in(asking).await?;
     let stretches = asking.access.policies().await?;
     let all: Vec<&Policy> = stretches.iter().map(|said| &said.what).collect();
-    let assignments = asking.access.assignments(&all).await?;
+    let assignments = asking.access.assignments_of(who, &all).await?;
     let locations = asking.access.named_locations().await?;
-    let content = asking.content(who).await?;
-    let person = assignments.person(who, content.as_deref()).expect("the parameter is of these collections");
+    let variants = asking.access.variants(id, who).await?;
+    let person = assignments.person(who, &variants);
+    let is_there = person.is_some() && variants.there == Truth::Yes;
+    if !is_there {
+        missing.insert(0, "user");
+    }
     let mut rows = Vec::new();
     let (mut blocked, mut asked) = (false, std::collections::BTreeSet::new());
     for said in &stretches {
         let policy = &said.what;
-        let coverage = policy.covers(&person);
+        let coverage = match &person {
+            Some(person) => policy.covers(person),
+            None => Coverage::unknown(),
+        };
         let applicability = policy.applies(&sign_in, &locations);
-        let outcome = outcome(&coverage, &applicability);
-        if outcome == Outcome::Applies && policy.state == State::Enabled {
+        let outcome = if is_there { outcome(&coverage, &applicability) } else { Outcome::Depends };
+        let is_sure = asking.access.sure(&said.held) == Some(Certainty::Observed);
+        if outcome == Outcome::Applies && policy.state == State::Enabled && is_sure {
             blocked |= policy.controls.blocks();
             asked.insert(policy.controls.grant_words());
         }
+        let who: &[String] = if is_there { &[] } else { &["user".to_owned()] };
         let mut row = Row::new();
         row.insert("policy".to_owned(), said.key.as_str().into());
         row.insert("name".to_owned(), policy.name.as_str().into());
@@ -151,7 +169,7 @@ async fn policies(asking: &Asking<'_>) -> Result<Table, QueryError> {
         row.insert("included_by".to_owned(), told(asking, &coverage.included)?);
         row.insert("excluded_by".to_owned(), told(asking, &coverage.excluded)?);
         row.insert("unmet".to_owned(), applicability.unmet.into());
-        row.insert("open".to_owned(), [coverage.unknown, applicability.open].concat().into());
+        row.insert("open".to_owned(), [who, &coverage.unknown, &applicability.open].concat().into());
         row.insert("grant".to_owned(), policy.controls.grant_words().into());
         row.insert("session".to_owned(), policy.controls.session_words().into());
         asking.add_times(&mut row, &said.held)?;
@@ -167,10 +185,13 @@ async fn policies(asking: &Asking<'_>) -> Result<Table, QueryError> {
     totals.insert("blocked".to_owned(), blocked.into());
     asked.remove("");
     totals.insert("asked_for".to_owned(), asked.into_iter().collect::<Vec<_>>().into());
-    let notes = vec![
+    let mut notes = vec![
         "The trusted addresses of the old settings of multifactor authentication are told by no interface, and taken for none."
             .to_owned(),
     ];
+    notes.extend(missing.iter().map(|name| {
+        format!("The {name} wasn't in the archive as of then, or nobody can say: what turns on it depends.")
+    }));
     const COLUMNS: &[&str] = &[
         "name",
         "state",
@@ -184,7 +205,7 @@ async fn policies(asking: &Asking<'_>) -> Result<Table, QueryError> {
         "session",
         "certainty",
     ];
-    Ok(Table { columns: COLUMNS, rows, totals, notes, ..Table::default() })
+    Ok(Table { columns: COLUMNS, rows, totals, notes, is_incomplete: !missing.is_empty() })
 }
 
 /// Who is covered and what applies together.
