@@ -37,6 +37,9 @@ pub fn rows(archive: &Archive, to: &Instant, effects: &Effects) -> Result<Vec<St
         let row = json::Object::new().text("effect", account.turned).text("subject", &account.key);
         lines.push(row.optional_text("name", name.as_deref()).text("power", "account").end());
     }
+    if effects.first_seen > 0 {
+        lines.push(json::Object::new().text("effect", "first seen").number("count", effects.first_seen as u64).end());
+    }
     policies(archive, to, effects, &mut lines)?;
     Ok(lines)
 }

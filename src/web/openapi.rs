@@ -278,6 +278,7 @@ fn schemas() -> Value {
                 "power": word(&["account"]),
             }),
         ),
+        object(&["effect", "count"], json!({ "effect": word(&["first seen"]), "count": number() })),
         object(
             &["effect", "policy", "policy_name", "began", "stopped", "unclear"],
             json!({
