@@ -289,6 +289,13 @@ async fn pages_stay_the_same_while_the_log_grows() {
     assert_eq!((seqs(&oldest), seqs(&more)), (vec![json!(0), json!(1)], vec![json!(2), json!(3)]));
     let newest = served.ask("/captures?order=newest&limit=1").await.json();
     assert_eq!(seqs(&newest), [json!(2 + pages)]);
+    // What is committed meanwhile comes on no page of an earlier request.
+    let page = served.ask(&format!("/captures?limit={}", 2 + pages)).await.json();
+    let next = page["next"].as_str().unwrap().to_owned();
+    kept.change("Zelda").await;
+    let last = served.ask(&format!("/captures?limit={}&cursor={next}", 2 + pages)).await.json();
+    assert_eq!((seqs(&last), &last["next"]), (vec![json!(2 + pages)], &Value::Null));
+    let next = oldest["next"].as_str().unwrap();
     // A cursor of another request is none.
     assert_eq!(served.ask(&format!("/captures?limit=3&cursor={next}")).await.status, 400);
 }

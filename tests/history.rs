@@ -309,6 +309,15 @@ async fn check_history(archive: &Archive, model: &Model, head: u64) {
     for key in (0..KEYS).map(|n| any_key(&mut Fixed(n).into())) {
         let Some(id) = archive.view().id(&key).unwrap() else { continue };
         let revisions = archive.history(&key, id).await.unwrap();
+        // A page at a time it is the same.
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = archive.history_after(&key, id, after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.capture.seq);
+            paged.extend(page);
+        }
+        assert_eq!(paged, revisions, "{key}");
         let mut expected = Vec::new();
         let mut old = Object::default();
         for (seq, state) in model.builder.states.range(..=head) {

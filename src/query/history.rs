@@ -48,10 +48,37 @@ impl Archive {
     /// # Errors
     /// The archive's.
     pub async fn history(&self, key: &Key, id: u32) -> Result<Vec<Revision>, QueryError> {
-        let moves = self.moves(id)?;
-        let mut revisions = Vec::with_capacity(moves.len());
+        self.history_after(key, id, None, usize::MAX).await
+    }
+
+    /// The revisions of `key` behind capture `after`, as many as `most`. Of those before it nothing is read but what the first one
+    /// followed.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn history_after(
+        &self,
+        key: &Key,
+        id: u32,
+        after: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Revision>, QueryError> {
+        let mut moves = self.moves(id)?;
+        let mut revisions = Vec::new();
         let (mut content, mut links): (Option<Vec<u8>>, usize) = (None, 0);
+        if let Some(after) = after {
+            let later = moves.split_off(&after.saturating_add(1));
+            links = moves.values().map(|own| count(&own.begun)).sum::<usize>();
+            links -= moves.values().map(|own| count(&own.ended)).sum::<usize>();
+            if let Some(version) = moves.values().rev().find_map(|own| own.version.as_ref()) {
+                content = self.content(key, version).await?.as_ref().map(comparable);
+            }
+            moves = later;
+        }
         for (seq, moves) in moves {
+            if revisions.len() >= most {
+                break;
+            }
             let was_there = content.is_some() || links > 0;
             let before = content.clone();
             if let Some(version) = &moves.version {

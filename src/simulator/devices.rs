@@ -54,7 +54,8 @@ pub(super) fn device(dice: &mut Dice, number: usize, at: Timestamp) -> Value {
     // Every tenth is a workstation for administration.
     let mut attributes: serde_json::Map<String, Value> =
         (1..=15).map(|count| (format!("extensionAttribute{count}"), Value::Null)).collect();
-    attributes.insert("extensionAttribute1".to_owned(), if number % 10 == 0 { json!("SAW") } else { Value::Null });
+    attributes
+        .insert("extensionAttribute1".to_owned(), if number.is_multiple_of(10) { json!("SAW") } else { Value::Null });
     device["extensionAttributes"] = attributes.into();
     if hybrid {
         device["onPremisesSyncEnabled"] = json!(true);

@@ -150,14 +150,12 @@ impl Asking<'_> {
         if self.is_known(&tag) {
             return Ok(Answer::Unmodified { tag });
         }
-        let revisions = archive.history(&key, id).await?;
-        let after = self.number_of_cursor()?;
-        let mut left = revisions.iter().filter(|revision| after.is_none_or(|after| revision.capture.seq > after));
-        let limit = self.parameters.limit();
-        let shown: Vec<_> = left.by_ref().take(limit).collect();
-        let next = shown.last().filter(|_| left.next().is_some()).map(|last| last.capture.seq.to_string());
+        let (after, limit) = (self.number_of_cursor()?, self.parameters.limit());
+        let revisions = archive.history_after(&key, id, after, limit + 1).await?;
+        let shown = &revisions[..revisions.len().min(limit)];
+        let next = shown.last().filter(|_| revisions.len() > limit).map(|last| last.capture.seq.to_string());
         let basis = archive.basis(&head, Some(key.collection())).await?;
-        let rows = shown.into_iter().map(|revision| objects::revision(&key, revision)).collect();
+        let rows = shown.iter().map(|revision| objects::revision(&key, revision)).collect();
         self.page(rows, next, &archive, &basis, tag)
     }
 
@@ -249,12 +247,15 @@ impl Asking<'_> {
         let archive = self.archive()?;
         let (from, to) = (self.parameters.moment("from", self.now)?, self.parameters.moment("to", self.now)?);
         let is_newest_first = self.parameters.text("order") == Some("newest");
-        let size = size_of(&archive)?;
+        let mut size = size_of(&archive)?;
         let mut known = archive.view().last_capture().map_err(QueryError::from)?.map_or(0, |row| row.seq);
         let mut seq = match (self.parameters.cursor()?, is_newest_first) {
             (Some((first, place)), _) => {
+                // As long as the log was for the first page it is for the others.
                 known = first;
-                Some(place.parse::<u64>().map_err(|_| Problem::invalid("the cursor names no entry"))?)
+                let [seq, entries] = numbers(&place).ok_or_else(|| Problem::invalid("the cursor names no entry"))?;
+                size = size.min(entries);
+                Some(seq)
             }
             (None, true) => size.checked_sub(1),
             (None, false) => Some(first_entry(&archive, &from)?),
@@ -289,7 +290,8 @@ impl Asking<'_> {
                 false => Some(number + 1),
             };
         }
-        let next = seq.filter(|number| *number < size).map(|number| self.parameters.next(known, &number.to_string()));
+        let next = seq.filter(|number| *number < size);
+        let next = next.map(|number| self.parameters.next(known, &format!("{number}.{size}")));
         let body = Object::new().raw("items", &rows::array(items)).raw("damaged", &rows::array(damaged.clone()));
         let body = body.optional_text("next", next.as_deref()).flag("incomplete", !damaged.is_empty());
         Ok(Answer::Whole { body: body.end(), tag: None, hash: None })
@@ -335,12 +337,10 @@ impl Asking<'_> {
         let earliest = wanted.from.and_then(|from| from.checked_sub(SLACK).ok());
         let mut entries = self.shelf.uses(&archive).await?;
         entries.retain(|(_, committed)| earliest.is_none_or(|earliest| *committed >= earliest));
-        let (first, skip) = match self.parameters.cursor()? {
-            Some((_, place)) => {
-                let parts = place.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-                parts.ok_or_else(|| Problem::invalid("the cursor names no record"))?
-            }
-            None => (0, 0),
+        // Pages follow the log as it grows: what waited for the first one may be in it by the last.
+        let [first, skip] = match self.parameters.cursor()? {
+            Some((_, place)) => numbers(&place).ok_or_else(|| Problem::invalid("the cursor names no record"))?,
+            None => [0, 0],
         };
         let (mut items, mut unread, mut next) = (Vec::new(), Vec::new(), None);
         let (limit, mut looks) = (self.parameters.limit(), 0);
@@ -362,7 +362,7 @@ impl Asking<'_> {
             };
             for (index, record) in records.into_iter().enumerate() {
                 seen.insert(record.id);
-                if (seq == first && index < skip) || !wanted.holds(&record) {
+                if (seq == first && (index as u64) < skip) || !wanted.holds(&record) {
                     continue;
                 }
                 if items.len() >= limit {
@@ -434,6 +434,12 @@ impl Asking<'_> {
         let body = body.flag("incomplete", basis.is_incomplete()).optional_text("next", next.as_deref());
         Ok(Answer::Whole { body: body.end(), tag: Some(tag), hash: None })
     }
+}
+
+/// The numbers of a place in a cursor.
+fn numbers<const N: usize>(place: &str) -> Option<[u64; N]> {
+    let parts: Option<Vec<u64>> = place.split('.').map(|part| part.parse().ok()).collect();
+    parts?.try_into().ok()
 }
 
 fn questions_page() -> Answer {

@@ -5,39 +5,37 @@
 //! A client that asks and reads nothing fills its window and then ours; without a bound it would hold its connection for good. The
 //! bound is real time, whatever a clock says that a test moves.
 
+use std::future::{Pending, pending};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Timeout, timeout};
 
 /// A stream that fails once nothing that is written gets any further for a while.
 pub(super) struct Patient<S> {
     stream: S,
     within: Duration,
-    /// When patience ends; counts only while something waits.
-    end: Pin<Box<Sleep>>,
-    is_waiting: bool,
+    /// While something waits: what ends with patience.
+    waiting: Option<Pin<Box<Timeout<Pending<()>>>>>,
 }
 
 impl<S> Patient<S> {
     pub fn new(stream: S, within: Duration) -> Patient<S> {
-        Patient { stream, within, end: Box::pin(tokio::time::sleep(within)), is_waiting: false }
+        Patient { stream, within, waiting: None }
     }
 
     /// What came of writing; an error where it has been waiting for too long.
     fn judge<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.is_waiting = false;
+            self.waiting = None;
             return result;
         }
-        if !self.is_waiting {
-            self.is_waiting = true;
-            self.end.as_mut().reset(Instant::now() + self.within);
-        }
-        ready!(self.end.as_mut().poll(context));
+        let within = self.within;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(timeout(within, pending())));
+        let _ = ready!(waiting.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes what is written")))
     }
 }

@@ -156,6 +156,32 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, app
 mod tests {
     use super::*;
 
+    /// A stranger asks for the description again and again and reads none of it: the connection ends, and its place is free.
+    #[tokio::test]
+    async fn a_connection_whose_answers_nobody_reads_ends() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stranger = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let app = Router::new().route("/", axum::routing::get(async || "x".repeat(256 * 1024)));
+        let graceful = GracefulShutdown::new();
+        let spoken = speak(Patient::new(stream, Duration::from_millis(300)), app, graceful.watcher());
+        let asked = async {
+            // More answers than any buffer between the two holds; writing ends where the other side gave up.
+            for _ in 0..2000 {
+                if stranger.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            done = tokio::time::timeout(Duration::from_secs(20), spoken) => done.expect("nobody reads it"),
+            () = asked => unreachable!("a client that waits for ever"),
+        }
+        drop(stranger);
+    }
+
     /// One address holds as many connections as it may: others still get one, and so does it once one of its own ends.
     #[test]
     fn one_address_leaves_places_to_others() {
