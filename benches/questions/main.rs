@@ -197,15 +197,19 @@ fn answer(name: &str, figures: &Figures) -> String {
             _ => format!("{seconds:.1} s"),
         })
     };
-    let others = of("others").map_or(String::new(), |_| format!("{}, {}", ms("others"), ms("late")));
     let count = |figure: &str| of(figure).map_or(String::new(), |count| format!("{count:.0}"));
+    let others = match of("others") {
+        Some(_) => format!("{}, {}, {} CPU", ms("others"), ms("late"), ms("others_cpu")),
+        None => String::new(),
+    };
     format!(
-        "| {name} | {} | {} | {} MB | {} | {} | {others} | {} MB |",
+        "| {name} | {} | {}, {} CPU, {} MB read | {}, {} CPU | {others} | {} MB |",
         count("rows"),
         ms("cold"),
-        of("read").map_or(String::new(), |read| format!("{read:.1}")),
+        ms("cold_cpu"),
+        of("read").map_or(String::new(), |read| format!("{read:.0}")),
         ms("warm"),
-        ms(if of("warm_cpu").is_some() { "warm_cpu" } else { "cold_cpu" }),
+        ms("warm_cpu"),
         count("peak"),
     )
 }

@@ -137,7 +137,8 @@ impl World {
             say("warm_cpu", cpu);
         }
         if !others.is_empty() {
-            let (mut wall, _) = times(&archive, others.iter()).await;
+            let (mut wall, cpu) = times(&archive, others.iter()).await;
+            say("others_cpu", cpu);
             wall.sort_by(f64::total_cmp);
             say("others", wall[wall.len() / 2]);
             say("late", wall[wall.len() * 95 / 100]);
