@@ -154,9 +154,7 @@ impl Bench {
             rows.push(self.show());
         }
         println!("{} objects\n\n| step | measured |\n|---|---|\n{}", self.world.objects, rows.concat());
-        println!(
-            "| question | rows | cold | read | warm | CPU | others, 95th | memory |\n|---|---|---|---|---|---|---|---|"
-        );
+        println!("| question | rows | cold | again | others: middle, 95th, mean | memory |\n|---|---|---|---|---|---|");
         for (step, name) in QUESTIONS.iter().filter(|(step, _)| self.is_wanted(step)) {
             println!("{}", answer(name, &self.cold(step)));
         }
