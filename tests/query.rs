@@ -256,3 +256,74 @@ async fn questions_are_answered_beside_who_writes_the_index_and_never_from_behin
     let archive = open().await.unwrap();
     assert_eq!(archive.view().position().unwrap().unwrap().size, 77);
 }
+
+/// Thirty accounts of a megabyte each, all of which changed: more than a difference reads ahead, so that it goes on several times.
+#[tokio::test]
+async fn a_difference_larger_than_what_is_read_ahead_has_everything_in_order() {
+    const SIZE: usize = 1 << 20;
+    let name = |number: usize| format!("user/{number:02}");
+    let content = |number: usize, version: usize| {
+        put(&format!("{{\"id\":\"{number:02}\",\"notes\":\"{}\",\"version\":{version}}}", "x".repeat(SIZE)))
+    };
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let mut builder = ArchiveBuilder::new(store.clone(), "t", at("2026-08-01T00:00:00Z")).await;
+    for version in 1..=2 {
+        let changes = (0..30).map(|number| (key(&name(number)), content(number, version))).collect();
+        builder.capture(at(&format!("2026-08-01T0{version}:00:00Z")), changes, user(Status::Complete)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let archive = Archive::open(store, directory.path(), |notice| panic!("{notice:?}"), |_, _| ()).await.unwrap();
+    let instant = |seq| archive.at(&Moment::Capture(seq), at(NOW)).unwrap();
+    let mut found = Vec::new();
+    let each = |difference: tenure::query::Difference| {
+        let paths: Vec<String> = difference.properties.iter().map(|change| format!("{:?}", change.path)).collect();
+        found.push((difference.key.to_string(), paths.join(" ")));
+        Ok(ControlFlow::Continue(()))
+    };
+    archive.difference(&instant(1), &instant(2), &Scope::default(), each).await.unwrap();
+    let names: Vec<String> = found.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(names, (0..30).map(name).collect::<Vec<_>>());
+    assert!(found.iter().all(|(_, paths)| paths.contains("version") && !paths.contains("notes")), "{found:?}");
+}
+
+/// Lines are kept after reading, up to a bound that this archive is beyond: what is read again is what it was, whatever went.
+#[tokio::test]
+async fn a_line_is_the_same_when_it_is_read_again() {
+    use tenure::archive::pack::{self, FrameReader, InvalidPack, Kind, Place};
+    use tenure::archive::reader::{LineReader, read_pack};
+
+    let line = |number: usize| format!("{{\"k\":\"user/{number:06}\",\"c\":{{\"n\":\"{}\"}}}}\n", "y".repeat(1000));
+    let lines: String = (0..30_000).map(line).collect();
+    let place = Place { container: "2026-08".to_owned(), segment: 1, seq: 1 };
+    let part = pack::write(&place, Kind::Delta, lines.as_bytes()).remove(0);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    store.create(&part.reference.n, &part.file).await.unwrap();
+    let mut places = Vec::new();
+    read_pack(&*store, &part.reference, |_, place| places.push(place)).await.unwrap();
+    assert_eq!(places.len(), 30_000);
+    let reader = LineReader::new(store);
+    let read = async |number: usize, place| {
+        let found = reader.line(&part.reference.n, part.reference.len, place).await;
+        assert_eq!(String::from_utf8(found.unwrap()).unwrap() + "\n", line(number), "line {number}");
+    };
+    // Steps of a prime, so that neighbours are read far from one another, and the first ones in between again and again.
+    for step in 0..12_000 {
+        let number = step * 7919 % 30_000;
+        read(number, places[number]).await;
+        read(step % 40, places[step % 40]).await;
+    }
+    // A place that says another length is none, kept or not.
+    let longer = tenure::archive::reader::Place { len: places[0].len + 1, ..places[0] };
+    let shorter = tenure::archive::reader::Place { len: places[0].len - 1, ..places[0] };
+    for wrong in [longer, shorter] {
+        reader.line(&part.reference.n, part.reference.len, wrong).await.unwrap_err();
+    }
+
+    // A place in the seek table is one frame.
+    let frame = zstd::bulk::compress(b"a\n", 3).unwrap();
+    let mut frames = FrameReader::default();
+    assert_eq!(frames.read(&frame, 0, 2).unwrap(), b"a\n");
+    assert_eq!(frames.read(&[frame.clone(), frame.clone()].concat(), 7, 4), Err(InvalidPack::Frame(7)));
+    assert_eq!(frames.read(&frame, 0, 1), Err(InvalidPack::Frame(0)));
+    assert_eq!(frames.read(&frame[..frame.len() - 1], 0, 2), Err(InvalidPack::Frame(0)));
+}

@@ -6,9 +6,7 @@
 //! `contrib/seekable_format` of zstd has it (no checksums: the entry's SHA-256 covers the file). `zstd -dc` skips the
 //! table and gives the lines.
 
-use std::io::Read;
-
-use zstd::bulk::Compressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::entry::PackRef;
 use crate::hash::Hash;
@@ -298,25 +296,43 @@ pub fn read_seek_table(tail: &[u8], len: u64) -> Result<Option<Vec<Frame>>, Inva
     Ok(Some(frames))
 }
 
-/// Decompresses frame `index`, at most as many bytes as the seek table promises.
-///
-/// # Errors
-/// [`InvalidPack::Frame`], [`InvalidPack::LineEnd`].
-pub fn read_frame(bytes: &[u8], index: usize, raw: u32) -> Result<Vec<u8>, InvalidPack> {
-    let bad = || InvalidPack::Frame(index);
-    if raw as usize > MAX_FRAME_LEN {
-        return Err(bad());
+/// Decompresses frames, one after the other: making what that takes costs as much as a small frame.
+pub struct FrameReader(Decompressor<'static>);
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        FrameReader(Decompressor::new().expect("a decompressor needs nothing but memory"))
     }
-    let mut lines = Vec::with_capacity(raw as usize);
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(|_| bad())?;
-    decoder.single_frame().take(u64::from(raw) + 1).read_to_end(&mut lines).map_err(|_| bad())?;
-    if lines.len() != raw as usize {
-        return Err(bad());
+}
+
+impl std::fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameReader").finish_non_exhaustive()
     }
-    if lines.last() != Some(&b'\n') {
-        return Err(InvalidPack::LineEnd(index));
+}
+
+impl FrameReader {
+    /// Decompresses frame `index`, at most as many bytes as the seek table promises.
+    ///
+    /// # Errors
+    /// [`InvalidPack::Frame`], [`InvalidPack::LineEnd`].
+    pub fn read(&mut self, bytes: &[u8], index: usize, raw: u32) -> Result<Vec<u8>, InvalidPack> {
+        let bad = || InvalidPack::Frame(index);
+        if raw as usize > MAX_FRAME_LEN {
+            return Err(bad());
+        }
+        // One frame and nothing behind it: a decompressor would go on.
+        let len = zstd::zstd_safe::find_frame_compressed_size(bytes).map_err(|_| bad())?;
+        let frame = bytes.get(..len).ok_or_else(bad)?;
+        let lines = self.0.decompress(frame, raw as usize).map_err(|_| bad())?;
+        if lines.len() != raw as usize {
+            return Err(bad());
+        }
+        if lines.last() != Some(&b'\n') {
+            return Err(InvalidPack::LineEnd(index));
+        }
+        Ok(lines)
     }
-    Ok(lines)
 }
 
 /// Every frame's lines of a whole file in order, stopping after `raw` bytes.
@@ -329,9 +345,10 @@ pub fn read_all(file: &[u8], raw: u64, mut each: impl FnMut(usize, &[u8])) -> Re
     if found != raw {
         return Err(InvalidPack::Length { expected: raw, found });
     }
+    let mut reader = FrameReader::default();
     for (index, frame) in frames.iter().enumerate() {
         let bytes = &file[frame.offset as usize..][..frame.len as usize];
-        each(index, &read_frame(bytes, index, frame.raw)?);
+        each(index, &reader.read(bytes, index, frame.raw)?);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::entry::PackRef;
 use super::line::{InvalidLine, Line};
-use super::pack::{self, Frame, InvalidPack};
+use super::pack::{self, Frame, FrameReader, InvalidPack};
 use crate::hash::Hash;
 use crate::store::{Store, StoreError};
 
@@ -111,35 +111,43 @@ pub async fn read_lines(
     }
 }
 
-/// Single lines by their place, with the last frames and seek tables kept.
+/// Single lines by their place, with the last lines, frames and seek tables kept: a pack never changes, so that nothing kept
+/// can be out of date.
 ///
 /// A frame is not hashed on its own: callers compare what they get with the hash they know it by.
 #[derive(Debug)]
 pub struct LineReader {
     store: Arc<dyn Store>,
     cache: Mutex<Cache>,
+    /// Decompressors that nobody uses now.
+    idle: Mutex<Vec<FrameReader>>,
 }
 
-/// When a frame was last used, and its lines.
-type Kept = (u64, Arc<Vec<u8>>);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cache {
     tables: HashMap<String, Arc<Vec<Frame>>>,
-    frames: HashMap<(String, u32), Kept>,
-    bytes: usize,
-    clock: u64,
+    /// Numbers of packs here, by their names.
+    packs: HashMap<String, u32>,
+    /// By pack and frame.
+    frames: Recent<(u32, u32)>,
+    /// By pack, frame and offset. Questions come back to the same lines again and again (what is granted to everybody, what an
+    /// application calls its roles), and these lie in more frames than can be kept.
+    lines: Recent<(u32, u32, u32)>,
 }
 
 /// Bytes of decompressed frames that a [`LineReader`] keeps.
 const CACHE_BYTES: usize = 16 << 20;
+/// Bytes of single lines that it keeps besides.
+const CACHE_LINES: usize = 8 << 20;
+/// What it takes to keep a line, its bytes apart.
+const LINE_COST: usize = 96;
 /// Seek tables that a [`LineReader`] keeps.
 const CACHE_TABLES: usize = 4096;
 
 impl LineReader {
     /// A reader over `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, cache: Mutex::default() }
+        Self { store, cache: Mutex::default(), idle: Mutex::default() }
     }
 
     /// The store below.
@@ -152,24 +160,39 @@ impl LineReader {
     /// # Errors
     /// [`ReadError`].
     pub async fn line(&self, name: &str, len: u64, place: Place) -> Result<Vec<u8>, ReadError> {
-        let frame = self.frame(name, len, place.frame).await?;
+        let pack = {
+            let mut cache = self.lock();
+            let pack = cache.pack(name);
+            match cache.lines.get(&(pack, place.frame, place.offset)) {
+                Some(line) if line.len() == place.len as usize => return Ok(line.to_vec()),
+                _ => pack,
+            }
+        };
+        let frame = self.frame((pack, name), len, place.frame).await?;
         let (start, end) = (place.offset as usize, place.offset as usize + place.len as usize);
         match frame.get(start..end) {
-            Some(line) if frame.get(end) == Some(&b'\n') => Ok(line.to_vec()),
+            Some(line) if frame.get(end) == Some(&b'\n') => {
+                let kept = Arc::new(line.to_vec());
+                self.lock().lines.keep((pack, place.frame, place.offset), kept, line.len() + LINE_COST, CACHE_LINES);
+                Ok(line.to_vec())
+            }
             _ => Err(ReadError::Pack { name: name.to_owned(), source: InvalidPack::LineEnd(place.frame as usize) }),
         }
     }
 
-    async fn frame(&self, name: &str, len: u64, index: u32) -> Result<Arc<Vec<u8>>, ReadError> {
-        if let Some(frame) = self.lock().frame(name, index) {
+    async fn frame(&self, (pack, name): (u32, &str), len: u64, index: u32) -> Result<Arc<Vec<u8>>, ReadError> {
+        if let Some(frame) = self.lock().frames.get(&(pack, index)) {
             return Ok(frame);
         }
         let bad = |source| ReadError::Pack { name: name.to_owned(), source };
         let frames = self.table(name, len).await?;
         let frame = frames.get(index as usize).copied().ok_or_else(|| bad(InvalidPack::SeekTable))?;
         let bytes = self.range(name, frame.offset, frame.offset + u64::from(frame.len)).await?;
-        let lines = Arc::new(pack::read_frame(&bytes, index as usize, frame.raw).map_err(bad)?);
-        self.lock().keep(name, index, lines.clone());
+        let mut reader = self.idle().pop().unwrap_or_default();
+        let lines = reader.read(&bytes, index as usize, frame.raw);
+        self.idle().push(reader);
+        let lines = Arc::new(lines.map_err(bad)?);
+        self.lock().frames.keep((pack, index), lines.clone(), lines.len(), CACHE_BYTES);
         Ok(lines)
     }
 
@@ -205,27 +228,72 @@ impl LineReader {
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().expect("no code panics while it holds the cache")
     }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<FrameReader>> {
+        self.idle.lock().expect("no code panics while it holds the decompressors")
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        let (tables, packs) = (HashMap::new(), HashMap::new());
+        Cache { tables, packs, frames: Recent::default(), lines: Recent::default() }
+    }
 }
 
 impl Cache {
-    fn frame(&mut self, name: &str, index: u32) -> Option<Arc<Vec<u8>>> {
+    /// The number of a pack here. There are as many as packs that were read from, a hundred bytes each.
+    fn pack(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.packs.get(name) {
+            return *number;
+        }
+        let number = self.packs.len() as u32;
+        self.packs.insert(name.to_owned(), number);
+        number
+    }
+}
+
+/// What was used last, up to so many bytes.
+#[derive(Debug)]
+struct Recent<K> {
+    kept: HashMap<K, Kept>,
+    bytes: usize,
+    clock: u64,
+}
+
+/// Something that is kept, what it takes, and when it was last used.
+#[derive(Debug)]
+struct Kept {
+    used: u64,
+    cost: usize,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Recent { kept: HashMap::new(), bytes: 0, clock: 0 }
+    }
+}
+
+impl<K: Eq + std::hash::Hash> Recent<K> {
+    fn get(&mut self, key: &K) -> Option<Arc<Vec<u8>>> {
         self.clock += 1;
-        let clock = self.clock;
-        let (used, frame) = self.frames.get_mut(&(name.to_owned(), index))?;
-        *used = clock;
-        Some(frame.clone())
+        let kept = self.kept.get_mut(key)?;
+        kept.used = self.clock;
+        Some(kept.bytes.clone())
     }
 
-    /// Keeps a frame; when there are too many bytes, the older half goes.
-    fn keep(&mut self, name: &str, index: u32, frame: Arc<Vec<u8>>) {
-        self.bytes += frame.len();
-        self.frames.insert((name.to_owned(), index), (self.clock, frame));
-        if self.bytes > CACHE_BYTES {
-            let mut ages: Vec<u64> = self.frames.values().map(|(used, _)| *used).collect();
+    /// Keeps something; when that is more than `limit`, the older half goes.
+    fn keep(&mut self, key: K, bytes: Arc<Vec<u8>>, cost: usize, limit: usize) {
+        self.bytes += cost;
+        let kept = Kept { used: self.clock, cost, bytes };
+        self.bytes -= self.kept.insert(key, kept).map_or(0, |before| before.cost);
+        if self.bytes > limit {
+            let mut ages: Vec<u64> = self.kept.values().map(|kept| kept.used).collect();
             let middle = ages.len() / 2;
-            let limit = *ages.select_nth_unstable(middle).1;
-            self.frames.retain(|_, (used, _)| *used >= limit);
-            self.bytes = self.frames.values().map(|(_, frame)| frame.len()).sum();
+            let oldest = *ages.select_nth_unstable(middle).1;
+            self.kept.retain(|_, kept| kept.used >= oldest);
+            self.bytes = self.kept.values().map(|kept| kept.cost).sum();
         }
     }
 }

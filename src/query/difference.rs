@@ -2,10 +2,10 @@
 //!
 //! Must never know: how an answer is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use super::{Archive, Instant, QueryError, comparable, label_of};
+use super::{Archive, Instant, QueryError, checked, comparable, label_of};
 use crate::archive::line::{Content, InvalidLine};
 use crate::archive::reader::{ReadError, read_pack};
 use crate::canonical::Key;
@@ -44,6 +44,12 @@ impl Scope {
     }
 }
 
+/// Lines of content that are needed next, by key and capture.
+type Ahead = HashMap<(u32, u64), Vec<u8>>;
+
+/// Bytes of lines that are read ahead.
+const AHEAD_BYTES: usize = 32 << 20;
+
 /// Captures whose packs are read to learn which keys changed; over more of them every key of the index is compared.
 const READ_PACKS_OF: usize = 1500;
 
@@ -59,15 +65,53 @@ impl Archive {
         scope: &Scope,
         mut each: impl FnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
-        for key in self.touched(from, to, scope).await? {
-            let Some(id) = self.view().id(&key)? else { continue };
-            if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq).await?
-                && each(difference)?.is_break()
-            {
-                break;
+        let mut keys = self.touched(from, to, scope).await?.into_iter().peekable();
+        while keys.peek().is_some() {
+            let (next, ahead) = self.read_ahead(&mut keys, from.capture.seq, to.capture.seq).await?;
+            for (key, id) in next {
+                if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq, &ahead).await?
+                    && each(difference)?.is_break()
+                {
+                    return Ok(());
+                }
             }
         }
         Ok(())
+    }
+
+    /// The next keys, with the lines of their contents: in key order each line lies in another pack than the one before, and its
+    /// frame would be decompressed for it alone.
+    async fn read_ahead(
+        &self,
+        keys: &mut impl Iterator<Item = Key>,
+        from: u64,
+        to: u64,
+    ) -> Result<(Vec<(Key, u32)>, Ahead), QueryError> {
+        let (mut next, mut wanted, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < AHEAD_BYTES
+            && let Some(key) = keys.next()
+        {
+            let Some(id) = self.view().id(&key)? else { continue };
+            let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
+            let is_same = old.map(|old| old.content) == new.map(|new| new.content);
+            for version in new.into_iter().chain(old.filter(|_| !is_same)) {
+                if version.kind != VersionKind::Removed {
+                    bytes += version.place.len as usize;
+                    wanted.push((version.pack, version.place.frame, version.place.offset, id, version));
+                }
+            }
+            next.push((key, id));
+        }
+        wanted.sort_unstable_by_key(|(pack, frame, offset, ..)| (*pack, *frame, *offset));
+        let mut ahead = Ahead::with_capacity(wanted.len());
+        for (pack, .., id, version) in wanted {
+            let pack = self.view().pack(pack)?;
+            // What can't be read is found again, and told, where it is needed.
+            if let Ok(line) = self.lines.line(&pack.name, pack.len, version.place).await {
+                ahead.insert((id, version.seq), line);
+            }
+        }
+        Ok((next, ahead))
     }
 
     /// What differs in one of the keys that [`Archive::touched`] gave.
@@ -83,7 +127,7 @@ impl Archive {
         // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
         tokio::task::consume_budget().await;
         match self.view().id(key)? {
-            Some(id) => self.compare(key, id, from.capture.seq, to.capture.seq).await,
+            Some(id) => self.compare(key, id, from.capture.seq, to.capture.seq, &Ahead::default()).await,
             None => Ok(None),
         }
     }
@@ -147,7 +191,14 @@ impl Archive {
     }
 
     /// What differs in one key; content is read only where the index knows that it differs.
-    async fn compare(&self, key: &Key, id: u32, from: u64, to: u64) -> Result<Option<Difference>, QueryError> {
+    async fn compare(
+        &self,
+        key: &Key,
+        id: u32,
+        from: u64,
+        to: u64,
+        ahead: &Ahead,
+    ) -> Result<Option<Difference>, QueryError> {
         let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
         let hash = |version: Option<Version>| {
             version.filter(|version| version.kind != VersionKind::Removed).map_or(Hash::ZERO, |version| version.content)
@@ -170,11 +221,11 @@ impl Archive {
         if same_content && links.is_empty() {
             return Ok(None);
         }
-        let new_content = self.read(key, new).await?;
+        let new_content = self.read((key, id), new, ahead).await?;
         let mut label = new_content.as_ref().and_then(label_of);
         let mut properties = Vec::new();
         if !same_content {
-            let old_content = self.read(key, old).await?;
+            let old_content = self.read((key, id), old, ahead).await?;
             label = label.or_else(|| old_content.as_ref().and_then(label_of));
             let (before, after) = (old_content.as_ref().map(comparable), new_content.as_ref().map(comparable));
             properties = diff::content(before.as_deref(), after.as_deref());
@@ -185,10 +236,16 @@ impl Archive {
         Ok(change.map(|change| Difference { key: key.clone(), label, change, properties, links }))
     }
 
-    async fn read(&self, key: &Key, version: Option<Version>) -> Result<Option<Content>, QueryError> {
-        match version {
-            Some(version) => self.content(key, &version).await,
-            None => Ok(None),
+    async fn read(
+        &self,
+        (key, id): (&Key, u32),
+        version: Option<Version>,
+        ahead: &Ahead,
+    ) -> Result<Option<Content>, QueryError> {
+        let Some(version) = version else { return Ok(None) };
+        match ahead.get(&(id, version.seq)) {
+            Some(line) => checked(self.view().pack(version.pack)?, key, &version, line).map(Some),
+            None => self.content(key, &version).await,
         }
     }
 }

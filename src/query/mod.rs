@@ -20,7 +20,7 @@ use crate::archive::walker::{WalkError, Walker};
 use crate::canonical::Key;
 use crate::diff::Links;
 use crate::hash::Hash;
-use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, Version, VersionKind, View};
+use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, PackFile, Version, VersionKind, View};
 use crate::store::{Store, StoreError};
 
 pub mod access;
@@ -509,9 +509,14 @@ async fn content_line(
     tokio::task::consume_budget().await;
     let pack = view.pack(version.pack)?;
     let bytes = lines.line(&pack.name, pack.len, version.place).await?;
+    Ok((checked(pack, key, version, &bytes)?, bytes))
+}
+
+/// The content in a line, compared with the hash that the index knows it by.
+fn checked(pack: PackFile, key: &Key, version: &Version, bytes: &[u8]) -> Result<Content, QueryError> {
     let seq = version.seq;
     let wrong = |source| QueryError::Line { pack: pack.name.clone(), seq, key: key.clone(), source };
-    let line = Line::read(&bytes).map_err(|source| wrong(Some(source)))?;
+    let line = Line::read(bytes).map_err(|source| wrong(Some(source)))?;
     let content = match line.statement {
         Statement::Put(content) if line.key == *key => content,
         _ => return Err(wrong(None)),
@@ -520,7 +525,7 @@ async fn content_line(
     if expected != found {
         return Err(QueryError::Content { pack: pack.name, seq, key: key.clone(), expected, found });
     }
-    Ok((content, bytes))
+    Ok(content)
 }
 
 /// The name by which content is shown.

@@ -252,9 +252,10 @@ fn extent(file: &[u8], raw: u64) -> String {
     let mut before = None;
     let mut open = false;
     let mut total = 0;
+    let mut reader = pack::FrameReader::default();
     for (index, frame) in frames.iter().enumerate() {
         let bytes = file.get(frame.offset as usize..frame.offset as usize + frame.len as usize).unwrap_or_default();
-        match pack::read_frame(bytes, index, frame.raw) {
+        match reader.read(bytes, index, frame.raw) {
             Ok(lines) => {
                 total += lines.len() as u64;
                 let mut each = lines.split(|&b| b == b'\n').filter(|line| !line.is_empty());

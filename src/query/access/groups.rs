@@ -20,6 +20,9 @@ use crate::query::QueryError;
 /// Groups within groups are followed so deep. Nobody nests deeper; a bound is a bound.
 const DEEPEST: usize = 32;
 
+/// Steps of a walk: where each leads, and when.
+type Path = Vec<(u32, Held)>;
+
 /// Which way a walk along memberships goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -113,7 +116,7 @@ impl Evaluator<'_> {
     fn walk(&self, way: Way, start: u32, each: &mut dyn FnMut(Vec<Step>)) -> Result<(), QueryError> {
         let mut told: BTreeMap<u32, Vec<Held>> = BTreeMap::new();
         let mut known: BTreeMap<u32, Vec<Linked>> = BTreeMap::new();
-        let mut paths: Vec<Vec<(u32, Held)>> = vec![Vec::new()];
+        let mut paths: Vec<Path> = vec![Path::new()];
         for _ in 0..DEEPEST {
             let mut longer = Vec::new();
             for path in &paths {
@@ -141,12 +144,29 @@ impl Evaluator<'_> {
             for path in &longer {
                 each(self.steps(way, start, path)?);
             }
-            paths = longer;
+            paths = match way {
+                Way::Up => longer,
+                // Nobody is in a member that is no group, and of a large group nearly all are people.
+                Way::Down => self.of_groups(longer)?,
+            };
             if paths.is_empty() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Those that end at a group.
+    fn of_groups(&self, paths: Vec<Path>) -> Result<Vec<Path>, QueryError> {
+        let mut kept = Vec::new();
+        for path in paths {
+            if let Some((end, _)) = path.last()
+                && self.key(*end)?.collection() == "group"
+            {
+                kept.push(path);
+            }
+        }
+        Ok(kept)
     }
 
     fn neighbours(&self, way: Way, id: u32) -> Result<Vec<Linked>, QueryError> {

@@ -197,7 +197,7 @@ pub(super) fn status(content: Option<&Value>) -> &'static str {
 
 /// Sorts rows by these columns; what has no value comes first.
 pub(super) fn sort(rows: &mut [Row], columns: &[&str]) {
-    rows.sort_by_cached_key(|row| {
+    let texts = |row: &Row| -> Vec<String> {
         let text = |name: &&str| {
             row.get(*name).map_or(String::new(), |value| match value {
                 Value::Null => String::new(),
@@ -205,8 +205,17 @@ pub(super) fn sort(rows: &mut [Row], columns: &[&str]) {
                 other => other.to_string(),
             })
         };
-        (columns.iter().map(text).collect::<Vec<_>>(), Value::Object(row.clone()).to_string())
-    });
+        columns.iter().map(text).collect()
+    };
+    let mut keyed: Vec<(Vec<String>, Row)> = rows.iter_mut().map(|row| (texts(row), std::mem::take(row))).collect();
+    keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    // Few are alike in all of the columns, and the text of a whole row is a kilobyte.
+    for alike in keyed.chunk_by_mut(|(one, _), (other, _)| one == other).filter(|alike| alike.len() > 1) {
+        alike.sort_by_cached_key(|(_, row)| Value::Object(row.clone()).to_string());
+    }
+    for (place, (_, row)) in rows.iter_mut().zip(keyed) {
+        *place = row;
+    }
 }
 
 /// Counts rows by the text of a column.
