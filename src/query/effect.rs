@@ -132,7 +132,11 @@ impl Archive {
             let Some(id) = self.view().id(&key)? else { continue };
             match key.collection() {
                 "group" => {
-                    concerned.extend(self.other_ends(id, "members", from, to)?);
+                    // Of a group that gives nothing at either end nobody gains or loses anything by a membership.
+                    let [before, after] = &mut sides;
+                    if before.gives(&key).await? || after.gives(&key).await? {
+                        concerned.extend(self.other_ends(id, "members", from, to)?);
+                    }
                     concerned.extend(self.other_ends(id, "owners", from, to)?);
                 }
                 "application" => concerned.extend(self.other_ends(id, "owners", from, to)?),
@@ -231,6 +235,11 @@ impl Archive {
     }
 }
 
+/// Whether members of a group have what it is given.
+fn reaches_members(power: &Power) -> bool {
+    matches!(power, Power::Role { .. } | Power::AppRole { .. })
+}
+
 /// One end of a difference, with what was evaluated there already.
 struct Side<'a> {
     evaluator: Evaluator<'a>,
@@ -271,7 +280,7 @@ impl<'a> Side<'a> {
         }
         for (_, group, step) in self.evaluator.groups_of(subject)? {
             for granted in self.granted(&group).await?.clone() {
-                if matches!(granted.power, Power::Role { .. } | Power::AppRole { .. })
+                if reaches_members(&granted.power)
                     && !powers.contains_key(&granted.power)
                     && let Some(access) = self.evaluator.through(subject, &step, &granted)?
                 {
@@ -280,6 +289,11 @@ impl<'a> Side<'a> {
             }
         }
         Ok(powers)
+    }
+
+    /// Whether a group gives its members anything here: roles or app roles, which reach direct members.
+    async fn gives(&mut self, group: &Key) -> Result<bool, QueryError> {
+        Ok(self.granted(group).await?.iter().any(|access| reaches_members(&access.power)))
     }
 
     /// What is given to somebody or a group itself.
