@@ -254,12 +254,24 @@ impl View {
         match relation {
             Some(relation) => self.look_ended(way, id, relation, during, &mut found)?,
             None => {
-                for relation in self.relations.keys() {
-                    self.look_ended(way, id, *relation, during, &mut found)?;
+                let mut next = self.ended_relation(way, id, 0)?;
+                while let Some(relation) = next {
+                    self.look_ended(way, id, relation, during, &mut found)?;
+                    next = self.ended_relation(way, id, relation + 1)?;
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The first relation from `low` on of which something ended at a key: few have any, and there are two dozen relations.
+    fn ended_relation(&self, way: Way, id: u32, low: u32) -> Result<Option<u32>, IndexError> {
+        let range = (id, low, 0, 0, 0, 0, 0)..=(id, u32::MAX, u8::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX);
+        let first = match way {
+            Way::Out => self.ended.range(range)?.next().transpose()?.map(|row| row.0.value()),
+            Way::In => self.ended_back.range(range)?.next().transpose()?.map(|row| row.0.value()),
+        };
+        Ok(first.map(|key| key.1))
     }
 
     /// What is there at the head, where it began early enough.
