@@ -115,6 +115,20 @@ async fn what_is_spooled_comes_into_the_chain_once_in_the_order_of_its_times() {
     assert!(spool_files(local.path()).is_empty());
 }
 
+/// What a process is asked within a millisecond was once told in an order by chance, that of the records' ids.
+#[tokio::test]
+async fn what_is_asked_within_a_millisecond_keeps_its_order() {
+    let local = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let mut appender = archive(store.clone()).await;
+    let ledger = Ledger::open(local.path(), Arc::new(clock()));
+    let asked: Vec<_> = (0..20).map(|number| ledger.record(&used(&number.to_string())).unwrap().to_string()).collect();
+    let spooled: Vec<_> = ledger.spooled().unwrap().iter().map(|record| record.id.to_string()).collect();
+    assert_eq!(spooled, asked);
+    ledger.commit(&mut appender).await.unwrap();
+    assert_eq!(ids(&in_chain(&*store).await), asked);
+}
+
 #[tokio::test]
 async fn before_the_first_capture_records_wait() {
     let (local, clock) = (tempfile::tempdir().unwrap(), clock());

@@ -95,9 +95,10 @@ impl Ledger {
         }
     }
 
-    /// Commits one entry with `records`, in the order of their times.
+    /// Commits one entry with `records`, in the order of their times; within a millisecond in that of their files, so that
+    /// what one process was asked keeps its order.
     async fn append(&self, appender: &mut Appender, records: &mut [Record]) -> Result<u64, LedgerError> {
-        records.sort_by_key(|record| (record.at, record.id));
+        records.sort_by_key(|record| record.at);
         let lines: Vec<u8> = records.iter().flat_map(|record| record.text.iter().copied().chain([b'\n'])).collect();
         let mut last = None;
         for _ in 0..TRIES {
@@ -220,7 +221,8 @@ struct FoundFile {
 /// Everything that is spooled, in the order of its times, for who looks and takes nothing.
 pub(super) fn look(directory: &Path) -> io::Result<Vec<Record>> {
     let mut records = collect(directory, &Taken::read(directory)?, usize::MAX)?.records;
-    records.sort_by_key(|record| (record.at, record.id));
+    // Stable: a process may be asked several times in a millisecond.
+    records.sort_by_key(|record| record.at);
     Ok(records)
 }
 
