@@ -110,6 +110,11 @@ async fn an_answer_can_be_given_again_to_the_bit() {
     let again = ask_at(&archive, "role-holders", &[("role", GLOBAL)], &time(1)).await;
     assert_eq!(cited.hash, again.hash, "the parameter is what was taken anyway");
     assert_eq!(cited.hash, Hash::of(&cited.canonical()));
+    // Whoever has the answer can compute the hash by themselves: all but the two members that name it, as RFC 8785 writes it.
+    let mut told = cited.clone().into_json();
+    assert_eq!(told.shift_remove("hash"), Some(cited.hash.to_string().into()));
+    told.shift_remove("id").unwrap();
+    assert_eq!(cited.canonical(), serde_json_canonicalizer::to_vec(&told).unwrap());
     archive.know_at(3).unwrap();
     let later = ask_at(&archive, "role-holders", &[], &time(1)).await;
     assert_ne!(cited.hash, later.hash, "more is known, and said to be");

@@ -11,6 +11,7 @@ pub mod log;
 pub mod note;
 pub mod pack;
 pub mod reader;
+pub mod recent;
 pub mod register;
 pub mod trie;
 pub mod verify;

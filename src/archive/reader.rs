@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::entry::PackRef;
 use super::line::{InvalidLine, Line};
 use super::pack::{self, Frame, FrameReader, InvalidPack};
+use super::recent::Recent;
 use crate::hash::Hash;
 use crate::store::{Store, StoreError};
 
@@ -129,10 +130,10 @@ struct Cache {
     /// Numbers of packs here, by their names.
     packs: HashMap<String, u32>,
     /// By pack and frame.
-    frames: Recent<(u32, u32)>,
+    frames: Recent<(u32, u32), Arc<Vec<u8>>>,
     /// By pack, frame and offset. Questions come back to the same lines again and again (what is granted to everybody, what an
     /// application calls its roles), and these lie in more frames than can be kept.
-    lines: Recent<(u32, u32, u32)>,
+    lines: Recent<(u32, u32, u32), Arc<Vec<u8>>>,
 }
 
 /// Bytes of decompressed frames that a [`LineReader`] keeps.
@@ -250,50 +251,5 @@ impl Cache {
         let number = self.packs.len() as u32;
         self.packs.insert(name.to_owned(), number);
         number
-    }
-}
-
-/// What was used last, up to so many bytes.
-#[derive(Debug)]
-struct Recent<K> {
-    kept: HashMap<K, Kept>,
-    bytes: usize,
-    clock: u64,
-}
-
-/// Something that is kept, what it takes, and when it was last used.
-#[derive(Debug)]
-struct Kept {
-    used: u64,
-    cost: usize,
-    bytes: Arc<Vec<u8>>,
-}
-
-impl<K> Default for Recent<K> {
-    fn default() -> Self {
-        Recent { kept: HashMap::new(), bytes: 0, clock: 0 }
-    }
-}
-
-impl<K: Eq + std::hash::Hash> Recent<K> {
-    fn get(&mut self, key: &K) -> Option<Arc<Vec<u8>>> {
-        self.clock += 1;
-        let kept = self.kept.get_mut(key)?;
-        kept.used = self.clock;
-        Some(kept.bytes.clone())
-    }
-
-    /// Keeps something; when that is more than `limit`, the older half goes.
-    fn keep(&mut self, key: K, bytes: Arc<Vec<u8>>, cost: usize, limit: usize) {
-        self.bytes += cost;
-        let kept = Kept { used: self.clock, cost, bytes };
-        self.bytes -= self.kept.insert(key, kept).map_or(0, |before| before.cost);
-        if self.bytes > limit {
-            let mut ages: Vec<u64> = self.kept.values().map(|kept| kept.used).collect();
-            let middle = ages.len() / 2;
-            let oldest = *ages.select_nth_unstable(middle).1;
-            self.kept.retain(|_, kept| kept.used >= oldest);
-            self.bytes = self.kept.values().map(|kept| kept.cost).sum();
-        }
     }
 }

@@ -4,15 +4,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::hash::Hash;
 
 /// The name of an object in the archive. Ordered by bytes, as pack lines are.
 ///
 /// A GUID is lower-cased; every other id keeps its letters, since the ids of role assignments and app role assignments
-/// are case-sensitive. Bytes outside `A–Z a–z 0–9 . _ ~ -` are written `%HH`.
+/// are case-sensitive. Bytes outside `A–Z a–z 0–9 . _ ~ -` are written `%HH`. Clones share the text: an answer about a large
+/// group holds each member's key many times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(String);
+pub struct Key(Arc<str>);
 
 /// A text that is not spelled as a key.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -37,23 +39,26 @@ impl Key {
                 }
             }
         }
-        Key(key)
+        Key(key.into())
     }
 
     /// The key of an element that has no usable id: named by the SHA-256 of its stored bytes.
     pub fn raw(collection: &str, bytes: &[u8]) -> Key {
-        Key(format!("{collection}/!{}", crate::hash::Hash::of(bytes)))
+        Key(format!("{collection}/!{}", crate::hash::Hash::of(bytes)).into())
     }
 
     /// The key of one facet of this object.
     pub fn facet(&self, facet: &str) -> Key {
         debug_assert!(is_safe(facet) && self.facet_name().is_none());
-        Key(format!("{}#{facet}", self.0))
+        Key(format!("{}#{facet}", self.0).into())
     }
 
     /// The key of the object itself, of which this may be a facet.
     pub fn object(&self) -> Key {
-        Key(self.0.split_once('#').map_or(self.0.as_str(), |(object, _)| object).to_owned())
+        match self.0.split_once('#') {
+            Some((object, _)) => Key(object.into()),
+            None => self.clone(),
+        }
     }
 
     /// The whole key.
@@ -113,7 +118,7 @@ impl FromStr for Key {
 
     fn from_str(text: &str) -> Result<Key, InvalidKey> {
         match is_key(text) {
-            true => Ok(Key(text.to_owned())),
+            true => Ok(Key(text.into())),
             false => Err(InvalidKey(text.to_owned())),
         }
     }

@@ -14,4 +14,7 @@ mod write;
 
 pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, parse};
 pub use key::{InvalidKey, Key};
-pub use write::{NotCanonical, Rules, canonicalize, is_canonical, overlay, write_string};
+pub use write::{
+    NotCanonical, Rules, canonicalize, canonicalize_value, is_canonical, overlay, write_members, write_string,
+    write_value,
+};

@@ -69,6 +69,71 @@ pub fn overlay<'a>(prior: Json<'a>, newer: Json<'a>) -> Json<'a> {
     }
 }
 
+/// The canonical bytes of a value that this program made itself, without a way through text.
+///
+/// # Errors
+/// [`NotCanonical::Number`] where a number has no exact canonical form.
+pub fn canonicalize_value(value: &serde_json::Value) -> Result<Vec<u8>, NotCanonical> {
+    let mut out = Vec::new();
+    write_value(value, &mut out)?;
+    Ok(out)
+}
+
+/// As [`canonicalize_value`], appended.
+///
+/// # Errors
+/// As there; part of the value may have been appended then.
+pub fn write_value(value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
+    use serde_json::Value;
+
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => {
+            if !write_number(&number.to_string(), out) {
+                return Err(NotCanonical::Number);
+            }
+        }
+        Value::String(text) => write_string(text, out),
+        Value::Array(elements) => {
+            out.push(b'[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_value(element, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => write_members(members, out)?,
+    }
+    Ok(())
+}
+
+/// As [`write_value`], of an object.
+///
+/// # Errors
+/// As there.
+pub fn write_members(
+    members: &serde_json::Map<String, serde_json::Value>,
+    out: &mut Vec<u8>,
+) -> Result<(), NotCanonical> {
+    let mut sorted: Vec<(&String, &serde_json::Value)> = members.iter().collect();
+    sorted.sort_unstable_by(|(a, _), (b, _)| compare_names(a, b));
+    out.push(b'{');
+    for (index, (name, value)) in sorted.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.push(b':');
+        write_value(value, out)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 fn write(json: &Json<'_>, rules: &Rules, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     match &json.value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -239,6 +304,7 @@ mod tests {
             let written = canonicalize(&parse(&source).unwrap(), &Rules::default()).unwrap();
             prop_assert_eq!(&written, &serde_json_canonicalizer::to_vec(&value).unwrap());
             prop_assert!(is_canonical(&written));
+            prop_assert_eq!(&written, &canonicalize_value(&value).unwrap());
         }
 
         #[test]

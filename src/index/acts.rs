@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::IndexError;
 use super::rows::Tables;
-use super::view::{PackFile, View};
+use super::view::View;
 use crate::archive::line::Content;
 use crate::archive::reader::Place;
 use crate::canonical::Key;
@@ -56,10 +56,10 @@ impl View {
         Ok(found)
     }
 
-    /// The capture that recorded an event, and where its line is.
-    pub fn event_line(&self, key: &Key) -> Result<Option<(u64, PackFile, Place)>, IndexError> {
+    /// The capture that recorded an event, the number of the pack that has its line, and where.
+    pub fn event_line(&self, key: &Key) -> Result<Option<(u64, u32, Place)>, IndexError> {
         let Some(row) = self.events.get(key.as_str())?.map(|row| row.value()) else { return Ok(None) };
         let (seq, pack, frame, offset, len) = row;
-        Ok(Some((u64::from(seq), self.pack(pack)?, Place { frame, offset, len })))
+        Ok(Some((u64::from(seq), pack, Place { frame, offset, len })))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
@@ -107,10 +107,41 @@ pub struct View {
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
     /// Keys by number: targets of links come again and again.
     known: Mutex<HashMap<u32, Key>>,
+    /// Numbers by key, and what was looked up by number and capture: whatever grants something to many is asked for once for each.
+    numbers: Mutex<HashMap<Key, u32>>,
+    titles: Mutex<HashMap<(u32, u64), Option<Arc<str>>>>,
+    rows: Mutex<HashMap<u64, CaptureRow>>,
 }
 
 /// Keys that a [`View`] keeps.
 const KNOWN_KEYS: usize = 100_000;
+/// Numbers, labels and captures that it keeps, of each.
+const KNOWN_ROWS: usize = 20_000;
+
+/// What is kept under `key`, or what `look` finds: that is kept then, if it is anything. When there are too many, all go.
+fn remembered<K: Eq + std::hash::Hash, V: Clone>(
+    kept: &Mutex<HashMap<K, V>>,
+    most: usize,
+    key: K,
+    look: impl FnOnce() -> Result<Option<V>, IndexError>,
+) -> Result<Option<V>, IndexError> {
+    if let Some(found) = lock(kept).get(&key) {
+        return Ok(Some(found.clone()));
+    }
+    let found = look()?;
+    if let Some(found) = &found {
+        let mut kept = lock(kept);
+        if kept.len() >= most {
+            kept.clear();
+        }
+        kept.insert(key, found.clone());
+    }
+    Ok(found)
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().expect("no code panics while it holds what is kept")
+}
 
 impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -147,6 +178,9 @@ impl View {
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
             known: Mutex::default(),
+            numbers: Mutex::default(),
+            titles: Mutex::default(),
+            rows: Mutex::default(),
         })
     }
 
@@ -194,8 +228,10 @@ impl View {
 
     /// The capture with number `seq`.
     pub fn capture(&self, seq: u64) -> Result<Option<CaptureRow>, IndexError> {
-        let Some(row) = self.captures.get(seq)? else { return Ok(None) };
-        read_capture_row(seq, row.value()).map(Some)
+        remembered(&self.rows, KNOWN_ROWS, seq, || {
+            let Some(row) = self.captures.get(seq)? else { return Ok(None) };
+            read_capture_row(seq, row.value()).map(Some)
+        })
     }
 
     /// The last capture.
@@ -242,26 +278,20 @@ impl View {
 
     /// The number of a key.
     pub fn id(&self, key: &Key) -> Result<Option<u32>, IndexError> {
-        Ok(self.keys.get(key.as_str())?.map(|id| id.value()))
+        if let Some(number) = lock(&self.numbers).get(key) {
+            return Ok(Some(*number));
+        }
+        let look = || Ok(self.keys.get(key.as_str())?.map(|id| id.value()));
+        remembered(&self.numbers, KNOWN_ROWS, key.clone(), look)
     }
 
     /// The key of a number.
     pub fn key(&self, id: u32) -> Result<Key, IndexError> {
-        if let Some(key) = self.lock().get(&id) {
-            return Ok(key.clone());
-        }
-        let text = self.ids.get(id)?.ok_or_else(|| damaged("a key number without a key"))?;
-        let key: Key = text.value().parse()?;
-        let mut known = self.lock();
-        if known.len() >= KNOWN_KEYS {
-            known.clear();
-        }
-        known.insert(id, key.clone());
-        Ok(key)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Key>> {
-        self.known.lock().expect("no code panics while it holds the keys")
+        let key = remembered(&self.known, KNOWN_KEYS, id, || match self.ids.get(id)? {
+            Some(text) => Ok(Some(text.value().parse()?)),
+            None => Ok(None),
+        })?;
+        key.ok_or_else(|| damaged("a key number without a key"))
     }
 
     /// Calls `each` for every key of `collection` (of all collections where `None`) in order, until it breaks.
@@ -355,8 +385,11 @@ impl View {
 
     /// How a key is shown as of capture `seq`, or by its last content before; `None` where nothing names it.
     pub fn label_at(&self, id: u32, seq: u64) -> Result<Option<String>, IndexError> {
-        let last = self.labels.range((id, 0)..=(id, seq as u32))?.next_back();
-        Ok(last.transpose()?.map(|(_, label)| label.value().to_owned()))
+        let label = remembered(&self.titles, KNOWN_ROWS, (id, seq), || {
+            let last = self.labels.range((id, 0)..=(id, seq as u32))?.next_back();
+            Ok(Some(last.transpose()?.map(|(_, label)| Arc::from(label.value()))))
+        })?;
+        Ok(label.flatten().map(|label: Arc<str>| label.to_string()))
     }
 
     /// Calls `each` for every name that contains `text`, letter case apart, until it breaks.

@@ -7,9 +7,12 @@
 //! the one that says best what happened, and of those the last before the capture. Where the log was read and is silent, the change is unattributed: that is said, and is a finding of its own in
 //! an investigation. Records: learn.microsoft.com/graph/api/resources/directoryaudit.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::memory::Record;
 use super::{Archive, QueryError};
 use crate::archive::entry::Status;
 use crate::archive::line::{Content, Line, Statement};
@@ -129,16 +132,16 @@ impl Archive {
     ) -> Result<Attributed, QueryError> {
         let mut best: Option<((usize, u8, bool, Timestamp), Attribution)> = None;
         let read = self.view().capture(seen)?.and_then(|row| row.time.checked_add(BEFORE).ok());
-        for (record, attribution) in self.records(ids[0], missing, seen).await? {
-            let Some(fit) = fit(&record, matter, turn) else { continue };
-            let text = record.to_string().to_lowercase();
-            let named = ids.iter().filter(|id| text.contains(&id.to_lowercase())).count();
+        for record in self.records(ids[0], missing, seen).await? {
+            let attribution = &record.attribution;
+            let Some(fit) = fit(&record.value, matter, turn) else { continue };
+            let named = ids.iter().filter(|id| record.text.contains(&id.to_lowercase())).count();
             // What was done after the capture is hardly what the capture saw, unless there is nothing else.
             let was_seen = read.is_none_or(|read| attribution.time <= read);
             let worth = (named, fit, was_seen, attribution.time);
             // Two that belong together have to be named together.
             if named >= ids.len().min(2) && best.as_ref().is_none_or(|(most, _)| worth >= *most) {
-                best = Some((worth, attribution));
+                best = Some((worth, attribution.clone()));
             }
         }
         match best {
@@ -153,7 +156,7 @@ impl Archive {
     ///
     /// # Errors
     /// The archive's.
-    pub async fn records(&self, id: &str, missing: u64, seen: u64) -> Result<Vec<(Value, Attribution)>, QueryError> {
+    pub(super) async fn records(&self, id: &str, missing: u64, seen: u64) -> Result<Vec<Arc<Record>>, QueryError> {
         let time = |seq: u64| Ok::<_, QueryError>(self.view().capture(seq)?.map(|row| row.time));
         let Some(last) = time(seen)? else { return Ok(Vec::new()) };
         let first = time(missing)?.unwrap_or(Timestamp::MIN);
@@ -172,12 +175,12 @@ impl Archive {
     ///
     /// # Errors
     /// The archive's.
-    pub async fn acts(
+    pub(super) async fn acts(
         &self,
         part: Part,
         value: &str,
         during: &std::ops::RangeInclusive<Timestamp>,
-    ) -> Result<Vec<(Value, Attribution)>, QueryError> {
+    ) -> Result<Vec<Arc<Record>>, QueryError> {
         let mut found = Vec::new();
         for act in self.view().acts(part, value, during)? {
             if let Some(record) = self.record(&act).await? {
@@ -188,11 +191,16 @@ impl Archive {
     }
 
     /// A record, if it was known by the last capture that counts.
-    async fn record(&self, act: &Act) -> Result<Option<(Value, Attribution)>, QueryError> {
+    async fn record(&self, act: &Act) -> Result<Option<Arc<Record>>, QueryError> {
         let Some((seq, pack, place)) = self.view().event_line(&act.key)? else { return Ok(None) };
         if seq > self.head()?.seq {
             return Ok(None);
         }
+        if let Some(known) = self.memory.record(seq, &act.key) {
+            tokio::task::consume_budget().await;
+            return Ok(Some(known));
+        }
+        let pack = self.view().pack(pack)?;
         let bytes = self.lines.line(&pack.name, pack.len, place).await?;
         let key = act.key.clone();
         let wrong = |source| QueryError::Line { pack: pack.name.clone(), seq, key: key.clone(), source };
@@ -202,14 +210,16 @@ impl Archive {
             _ => return Err(wrong(None)),
         };
         let (Content::Canonical(bytes) | Content::Raw(bytes)) = content else { return Ok(None) };
-        let Ok(record) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
+        let Ok(value) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
         let attribution = Attribution {
             time: act.time,
             event: act.key.clone(),
-            activity: record["activityDisplayName"].as_str().unwrap_or_default().trim().to_owned(),
-            actor: actor(&record["initiatedBy"]),
+            activity: value["activityDisplayName"].as_str().unwrap_or_default().trim().to_owned(),
+            actor: actor(&value["initiatedBy"]),
         };
-        Ok(Some((record, attribution)))
+        let record = Arc::new(Record { text: value.to_string().to_lowercase(), value, attribution });
+        self.memory.keep_record(seq, act.key.clone(), record.clone());
+        Ok(Some(record))
     }
 
     /// Whether the log was read to its end at capture `seq` or the one behind it: records come late.

@@ -256,7 +256,7 @@ impl<'a> Side<'a> {
     async fn principal(&self, key: &Key, id: u32) -> Result<Option<Key>, QueryError> {
         let facts = &self.evaluator.facts;
         let Some(version) = facts.archive.view().version_at(id, self.instant.capture.seq)? else { return Ok(None) };
-        let Some(content) = facts.content(id, key, &version).await? else { return Ok(None) };
+        let Some(content) = facts.content(key, &version).await? else { return Ok(None) };
         let client = content["clientId"].as_str().map(|id| Key::new("servicePrincipal", id));
         let Some(principal) = content["principalId"].as_str().filter(|id| !id.is_empty()) else { return Ok(client) };
         Ok(facts.object(principal, HOLDERS)?.map(|(_, key)| key).or(client))

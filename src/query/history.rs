@@ -121,9 +121,9 @@ impl Archive {
             }
         }
         if !revision.properties.is_empty() || revision.change != Change::Changed {
-            for (record, attribution) in self.records(&id, missing.seq, seen).await? {
-                if tells_of(&record, revision) {
-                    revision.by.push(attribution);
+            for record in self.records(&id, missing.seq, seen).await? {
+                if tells_of(&record.value, revision) {
+                    revision.by.push(record.attribution.clone());
                 }
             }
             if revision.by.is_empty() {

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::memory::Memory;
 use super::{Archive, Bodies, QueryError};
 use crate::archive::reader::LineReader;
 use crate::index::Reader;
@@ -20,6 +21,7 @@ pub struct Library {
     index: Arc<Reader>,
     lines: Arc<LineReader>,
     bodies: Bodies,
+    memory: Arc<Memory>,
 }
 
 impl Library {
@@ -30,7 +32,8 @@ impl Library {
     pub fn open(store: Arc<dyn Store>, directory: &Path) -> Result<Option<Library>, QueryError> {
         let Some(index) = Reader::open(directory)? else { return Ok(None) };
         let lines = Arc::new(LineReader::new(store.clone()));
-        Ok(Some(Library { store, index: Arc::new(index), lines, bodies: Bodies::default() }))
+        let (index, bodies, memory) = (Arc::new(index), Bodies::default(), Arc::default());
+        Ok(Some(Library { store, index, lines, bodies, memory }))
     }
 
     /// Whether the index still is the one that others write.
@@ -47,7 +50,7 @@ impl Library {
         let keys = view.position()?.into_iter().flat_map(|position| position.keys);
         let keys = keys.filter_map(|key| key.parse().ok()).collect();
         let horizon = view.last_capture()?;
-        let Library { store, index, lines, bodies } = self.clone();
-        Ok(Archive { store, lines, view, index, keys, horizon, bodies })
+        let Library { store, index, lines, bodies, memory } = self.clone();
+        Ok(Archive { store, lines, view, index, keys, horizon, bodies, memory })
     }
 }

@@ -33,6 +33,7 @@ mod dump;
 mod effect;
 mod history;
 mod library;
+mod memory;
 mod names;
 mod policy_effect;
 pub mod power;
@@ -48,6 +49,7 @@ pub use difference::{Difference, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use library::Library;
+use memory::Memory;
 pub use names::{Candidate, Found};
 pub use policy_effect::{MOST_NAMED, PolicyCount, PolicyEffect, PolicyEffects};
 pub use time::{EXPECTED, InvalidMoment, Moment};
@@ -235,6 +237,7 @@ pub struct Archive {
     keys: Vec<Verifier>,
     horizon: Option<CaptureRow>,
     bodies: Bodies,
+    memory: Arc<Memory>,
 }
 
 /// Entry bodies by number, as far as they are kept.
@@ -298,7 +301,8 @@ impl Archive {
     fn of(store: Arc<dyn Store>, index: index::Reader, view: View, keys: Vec<Verifier>) -> Result<Archive, QueryError> {
         let horizon = view.last_capture()?;
         let (lines, index) = (Arc::new(LineReader::new(store.clone())), Arc::new(index));
-        Ok(Archive { store, lines, view, index, keys, horizon, bodies: Bodies::default() })
+        let (bodies, memory) = (Bodies::default(), Arc::default());
+        Ok(Archive { store, lines, view, index, keys, horizon, bodies, memory })
     }
 
     /// Answers from here on as the archive knew when entry `seq` was its head: nothing committed later is looked at.
@@ -328,6 +332,7 @@ impl Archive {
             keys: self.keys.clone(),
             horizon: self.horizon,
             bodies: self.bodies.clone(),
+            memory: self.memory.clone(),
         };
         again.know_at(seq)?;
         Ok(again)
@@ -462,6 +467,25 @@ impl Archive {
         }
         let (content, _) = self.content_line(key, version).await?;
         Ok(Some(content))
+    }
+
+    /// The content of a version as JSON; `None` where it has none, or that isn't JSON.
+    async fn json(&self, key: &Key, version: &Version) -> Result<Option<Arc<serde_json::Value>>, QueryError> {
+        if matches!(version.kind, VersionKind::Removed | VersionKind::Hidden) {
+            return Ok(None);
+        }
+        if let Some(known) = self.memory.content(&version.content) {
+            // What is read from memory alone would never let anybody end it who no longer waits.
+            tokio::task::consume_budget().await;
+            return Ok(Some(known));
+        }
+        let Some(Content::Canonical(bytes) | Content::Raw(bytes)) = self.content(key, version).await? else {
+            return Ok(None);
+        };
+        let Ok(value) = serde_json::from_slice(&bytes) else { return Ok(None) };
+        let value: Arc<serde_json::Value> = Arc::new(value);
+        self.memory.keep_content(version.content, value.clone(), bytes.len());
+        Ok(Some(value))
     }
 
     /// The content of a version that is no removal, with the bytes of its line.

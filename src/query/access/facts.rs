@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::held::{Held, Window};
 use crate::archive::entry::Status;
-use crate::archive::line::Content;
 use crate::canonical::Key;
 use crate::index::{LinkRow, Version, VersionKind};
 use crate::query::{Archive, Instant, QueryError};
@@ -56,17 +55,22 @@ pub struct Facts<'a> {
     /// The window.
     pub window: Window,
     used: Mutex<BTreeSet<Subject>>,
-    /// By subject: the last capture by which all of it had been read.
-    read: Mutex<BTreeMap<Subject, u64>>,
-    /// Contents by key and version.
-    contents: Mutex<BTreeMap<(u32, u64), Json>>,
+    /// What is known of captures, by the subject that they may have read.
+    known: Mutex<BTreeMap<Subject, Arc<Mutex<Known>>>>,
 }
 
 /// Content as JSON; `None` where it is none, or there is none.
 pub type Json = Option<Arc<Value>>;
 
-/// Contents that are kept after reading.
-const KEPT: usize = 4096;
+/// What stretches of rows about one collection or relation have in common. A large group has a hundred thousand of them that begin
+/// at a few captures, and what is known of those is looked up once.
+#[derive(Debug)]
+struct Known {
+    /// The last capture by which all of it had been read; 0 where it never was.
+    last_read: u64,
+    missing: HashMap<u64, (u64, bool)>,
+    before: HashMap<u64, Option<u64>>,
+}
 
 impl<'a> Facts<'a> {
     /// Facts as of an instant.
@@ -102,8 +106,7 @@ impl<'a> Facts<'a> {
             asked,
             horizon: archive.head()?.seq,
         };
-        let (used, read) = (Mutex::default(), Mutex::default());
-        Ok(Facts { archive, window, used, read, contents: Mutex::default() })
+        Ok(Facts { archive, window, used: Mutex::default(), known: Mutex::default() })
     }
 
     /// Everything that was looked at so far.
@@ -171,7 +174,7 @@ impl<'a> Facts<'a> {
         other: fn(&LinkRow) -> u32,
     ) -> Result<Vec<Linked>, QueryError> {
         let mut found = Vec::with_capacity(rows.len());
-        let mut stretches = self.stretches(subject)?;
+        let stretches = self.stretches(subject)?;
         for row in rows.into_iter().filter(|row| row.from <= self.window.horizon) {
             let held = stretches.held((row.from, row.q_from), (row.until, row.q_until))?;
             if self.window.sureness(&held).is_some() {
@@ -218,7 +221,7 @@ impl<'a> Facts<'a> {
         let subject = self.rest_on(key.collection(), None);
         let versions = self.archive.view().versions(id)?;
         let versions: Vec<Version> = versions.into_iter().filter(|row| row.seq <= self.window.horizon).collect();
-        let mut stretches = self.stretches(&subject)?;
+        let stretches = self.stretches(&subject)?;
         let mut found: Vec<Said<T>> = Vec::new();
         // From the last to the first: what is the same joins the stretch behind it, and what ended before the window ends it.
         let mut next: Option<Version> = None;
@@ -231,7 +234,7 @@ impl<'a> Facts<'a> {
             if ended_early && !follows {
                 break;
             }
-            let content = self.content(id, key, &version).await?;
+            let content = self.content(key, &version).await?;
             let Some(what) = content.as_deref().and_then(&read) else { continue };
             match found.last_mut().filter(|last| last.what == what && Some(last.held.from) == held.until) {
                 Some(last) => {
@@ -250,30 +253,14 @@ impl<'a> Facts<'a> {
     pub async fn content_at_end(&self, id: u32, key: &Key) -> Result<Json, QueryError> {
         self.rest_on(key.collection(), None);
         match self.archive.view().version_at(id, self.window.end.seq)? {
-            Some(version) => self.content(id, key, &version).await,
+            Some(version) => self.content(key, &version).await,
             None => Ok(None),
         }
     }
 
-    /// The content of a version as JSON, read once.
-    pub async fn content(&self, id: u32, key: &Key, version: &Version) -> Result<Json, QueryError> {
-        if matches!(version.kind, VersionKind::Removed | VersionKind::Hidden) {
-            return Ok(None);
-        }
-        if let Some(kept) = lock(&self.contents).get(&(id, version.seq)) {
-            return Ok(kept.clone());
-        }
-        let value = match self.archive.content(key, version).await? {
-            Some(Content::Canonical(bytes) | Content::Raw(bytes)) => serde_json::from_slice(&bytes).ok(),
-            _ => None,
-        };
-        let value = value.map(Arc::new);
-        let mut kept = lock(&self.contents);
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        kept.insert((id, version.seq), value.clone());
-        Ok(value)
+    /// The content of a version as JSON.
+    pub async fn content(&self, key: &Key, version: &Version) -> Result<Json, QueryError> {
+        self.archive.json(key, version).await
     }
 
     /// The key and number of the directory object called `id`, of one of `collections`: one that the archive knows. Where it
@@ -299,40 +286,33 @@ impl<'a> Facts<'a> {
 
     /// What makes stretches of rows about one collection or relation.
     fn stretches<'b>(&'b self, subject: &'b Subject) -> Result<Stretches<'b>, QueryError> {
-        let last_read = self.last_read(subject)?;
-        Ok(Stretches { facts: self, subject, last_read, missing: HashMap::new(), before: HashMap::new() })
-    }
-
-    /// The last capture by which all of a collection or relation had been read; 0 where it never was.
-    fn last_read(&self, subject: &Subject) -> Result<u64, QueryError> {
-        if let Some(seq) = lock(&self.read).get(subject) {
-            return Ok(*seq);
+        if let Some(known) = lock(&self.known).get(subject) {
+            return Ok(Stretches { facts: self, subject, known: known.clone() });
         }
         let view = self.archive.view();
         let (relation, facet) = (subject.relation.as_deref(), subject.facet.as_deref());
-        let seq = view.last_read(&subject.collection, relation, facet, self.window.horizon)?.unwrap_or(0);
-        lock(&self.read).insert(subject.clone(), seq);
-        Ok(seq)
+        let last_read = view.last_read(&subject.collection, relation, facet, self.window.horizon)?.unwrap_or(0);
+        let known = Known { last_read, missing: HashMap::new(), before: HashMap::new() };
+        let known = Arc::new(Mutex::new(known));
+        lock(&self.known).insert(subject.clone(), known.clone());
+        Ok(Stretches { facts: self, subject, known })
     }
 }
 
-/// Makes stretches of rows about one collection or relation. A large group has a hundred thousand of them that begin at a few
-/// captures, and what is known of those is looked up once.
+/// Makes stretches of rows about one collection or relation.
 struct Stretches<'a> {
     facts: &'a Facts<'a>,
     subject: &'a Subject,
-    last_read: u64,
-    missing: HashMap<u64, (u64, bool)>,
-    before: HashMap<u64, Option<u64>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Stretches<'_> {
     /// A stretch from two rows: where it begins and ends, each with the capture that was the last to see it otherwise.
-    fn held(&mut self, from: (u64, Option<u64>), until: (Option<u64>, Option<u64>)) -> Result<Held, QueryError> {
+    fn held(&self, from: (u64, Option<u64>), until: (Option<u64>, Option<u64>)) -> Result<Held, QueryError> {
         let (from, q_from) = from;
         let known = until.0.filter(|until| *until <= self.facts.window.horizon);
         let sure = match (known, until.1) {
-            (None, _) => from.max(self.last_read),
+            (None, _) => from.max(lock(&self.known).last_read),
             (Some(_), Some(q)) => q.max(from),
             (Some(until), None) => self.before(until)?.map_or(from, |seq| seq.max(from)),
         };
@@ -343,19 +323,19 @@ impl Stretches<'_> {
         Ok(Held { missing, from, sure, until: known, is_open })
     }
 
-    fn before(&mut self, seq: u64) -> Result<Option<u64>, QueryError> {
-        if let Some(found) = self.before.get(&seq) {
+    fn before(&self, seq: u64) -> Result<Option<u64>, QueryError> {
+        if let Some(found) = lock(&self.known).before.get(&seq) {
             return Ok(*found);
         }
         let found = self.facts.archive.view().capture_before(seq)?.map(|row| row.seq);
-        self.before.insert(seq, found);
+        lock(&self.known).before.insert(seq, found);
         Ok(found)
     }
 
     /// The last capture before `from` that would have shown something of the collection or relation, and whether there was none.
     /// Of the time before anybody looked nothing is said: then it is the one just before.
-    fn missing_before(&mut self, from: u64) -> Result<(u64, bool), QueryError> {
-        if let Some(found) = self.missing.get(&from) {
+    fn missing_before(&self, from: u64) -> Result<(u64, bool), QueryError> {
+        if let Some(found) = lock(&self.known).missing.get(&from) {
             return Ok(*found);
         }
         let (view, subject) = (self.facts.archive.view(), self.subject);
@@ -378,7 +358,7 @@ impl Stretches<'_> {
                 }
             }
         };
-        self.missing.insert(from, found);
+        lock(&self.known).missing.insert(from, found);
         Ok(found)
     }
 }

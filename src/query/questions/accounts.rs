@@ -134,7 +134,7 @@ async fn last_sign_in(asking: &Asking<'_>, key: &Key) -> Result<Option<Timestamp
     facts.rest_on_facet("user", "activity");
     let Some(id) = asking.archive.view().id(&facet)? else { return Ok(None) };
     let Some(version) = asking.archive.view().version_at(id, asking.end.capture.seq)? else { return Ok(None) };
-    let Some(content) = facts.content(id, &facet, &version).await? else { return Ok(None) };
+    let Some(content) = facts.content(&facet, &version).await? else { return Ok(None) };
     let activity = &content["signInActivity"];
     let times = ["lastSignInDateTime", "lastNonInteractiveSignInDateTime", "lastSuccessfulSignInDateTime"];
     Ok(times.iter().filter_map(|name| activity[*name].as_str()?.parse::<Timestamp>().ok()).max())

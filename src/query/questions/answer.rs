@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::evidence::Evidence;
 use super::{Asking, Given, Question, Span, Table};
-use crate::canonical::{self, Rules};
+use crate::canonical;
 use crate::hash::Hash;
 use crate::index::CaptureRow;
 use crate::query::{Instant, QueryError};
@@ -140,16 +140,28 @@ impl Answer {
     pub fn canonical(&self) -> Vec<u8> {
         let mut hashed = self.hashed();
         hashed.remove("rows");
-        let mut text = Value::Object(hashed).to_string();
-        let closed = text.pop();
-        debug_assert_eq!(closed, Some('}'));
-        let rows = serde_json::to_string(&self.table.rows).expect("a value of JSON can be written as JSON");
-        text.push_str(",\"rows\":");
-        text.push_str(&rows);
-        drop(rows);
-        text.push('}');
-        let json = canonical::parse(text.as_bytes()).expect("serde_json writes JSON");
-        canonical::canonicalize(&json, &Rules::default()).expect("no number here is out of reach of a double")
+        // The rows stand where their name sorts: of many no copy is made, as values or as text.
+        let mut before = Map::new();
+        let mut behind = Map::new();
+        for (name, value) in hashed {
+            if name.as_str() < "rows" { &mut before } else { &mut behind }.insert(name, value);
+        }
+        let exact = "no number here is out of reach of a double";
+        let mut out = Vec::new();
+        canonical::write_members(&before, &mut out).expect(exact);
+        out.pop();
+        out.extend_from_slice(b",\"rows\":[");
+        for (place, row) in self.table.rows.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            canonical::write_members(row, &mut out).expect(exact);
+        }
+        out.extend_from_slice(b"],");
+        let mut rest = Vec::new();
+        canonical::write_members(&behind, &mut rest).expect(exact);
+        out.extend_from_slice(&rest[1..]);
+        out
     }
 
     /// The answer as JSON, with its id and hash.

@@ -398,7 +398,7 @@ async fn called(asking: &Asking<'_>, name: &str, head: u64) -> Result<Vec<u32>, 
             continue;
         }
         for version in view.versions(id)?.iter().filter(|version| version.seq <= head) {
-            let content = facts.content(id, &key, version).await?;
+            let content = facts.content(&key, version).await?;
             let own = content.as_deref().and_then(|content| content["userPrincipalName"].as_str());
             if own.is_some_and(|own| own.to_lowercase() == name) {
                 found.push(id);
@@ -417,7 +417,7 @@ async fn same(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let head = asking.archive.head()?.seq;
     let mut values: BTreeSet<(&str, String)> = BTreeSet::new();
     for version in view.versions(id)?.iter().filter(|version| version.seq <= head) {
-        let Some(content) = facts.content(id, user, version).await? else { continue };
+        let Some(content) = facts.content(user, version).await? else { continue };
         for property in PERSONAL.iter().chain(&["userPrincipalName"]) {
             values.extend(
                 content[*property]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -219,6 +220,7 @@ pub struct Asking<'a> {
     pub end: Instant,
     question: &'static Question,
     given: BTreeMap<&'static str, Given>,
+    told: Mutex<rows::Told>,
 }
 
 impl Asking<'_> {
@@ -292,7 +294,7 @@ pub async fn ask(
         Span::Instant => Evaluator::at(archive, &end)?,
         Span::Period => Evaluator::during(archive, &begin, &end)?,
     };
-    let asking = Asking { archive, access, begin, end, question, given };
+    let asking = Asking { archive, access, begin, end, question, given, told: Mutex::default() };
     let table = run(&asking).await?;
     Answer::of(question, &asking, table).await
 }

@@ -144,7 +144,8 @@ async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
     if asking.flag("open") {
         found.extend(open.into_iter().map(|access| Access { subject: subject.clone(), ..access }));
     }
-    let mut rows = rows(asking, &found).await?;
+    let found = found.into_iter().map(|access| (access, ())).collect();
+    let mut rows: Vec<Row> = told(asking, found).await?.into_iter().map(|(row, ())| row).collect();
     sort(&mut rows, &["power", "target_name", "target", "scope", "form", "path", "since"]);
     // What they have for themselves comes before what everybody has.
     rows.sort_by_key(|row| row["form"].as_str().is_some_and(|form| form.ends_with("for everybody")));

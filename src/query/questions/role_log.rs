@@ -63,14 +63,16 @@ pub(super) async fn rows(asking: &Asking<'_>, role: &str, found: &[Access]) -> R
 /// The records about the role in this time, in the order of their times.
 async fn records(asking: &Asking<'_>, role: &str, from: Timestamp, end: Timestamp) -> Result<Vec<Told>, QueryError> {
     let mut all = BTreeMap::new();
-    for (record, attribution) in asking.archive.acts(Part::Target, &role.to_lowercase(), &(from..=end)).await? {
-        let Some(activity) = role_activity(&attribution.activity).filter(|_| !has_failed(&record)) else { continue };
+    for record in asking.archive.acts(Part::Target, &role.to_lowercase(), &(from..=end)).await? {
+        let told = role_activity(&record.attribution.activity).filter(|_| !has_failed(&record.value));
+        let Some(activity) = told else { continue };
         let form = match activity.matter {
             Matter::Eligibility => Form::Eligible,
             Matter::Activation => Form::Activated,
             _ => Form::Assigned,
         };
-        let Some(principal) = principal(asking, &record, role)? else { continue };
+        let Some(principal) = principal(asking, &record.value, role)? else { continue };
+        let attribution = record.attribution.clone();
         let told = Told { principal, form, is_end: activity.is_end, attribution };
         all.insert((told.attribution.time, told.attribution.event.clone()), told);
     }

@@ -2,7 +2,8 @@
 //!
 //! Must never know: which question.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard};
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,21 @@ use crate::query::{Actor, Attributed, QueryError, Turn};
 /// A row.
 pub(super) type Row = Map<String, Value>;
 
+/// What rows have told already: many of them are about the same subject, and begin at the same captures.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    subjects: HashMap<Key, Row>,
+    times: HashMap<u64, Value>,
+}
+
+/// Subjects and times that are kept, of each.
+const KEPT: usize = 4096;
+
 impl Asking<'_> {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().expect("no code panics while it holds what was told")
+    }
+
     /// How a key is called as of the window's end, or was last.
     pub(super) fn label(&self, key: &Key) -> Result<Option<String>, QueryError> {
         self.archive.label_of_key(key, self.end.capture.seq)
@@ -31,6 +46,20 @@ impl Asking<'_> {
     /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`. The status of an id that was never seen is
     /// unknown: its object may be one that can't be read.
     pub(super) async fn who(&self, key: &Key) -> Result<Row, QueryError> {
+        if let Some(row) = self.told().subjects.get(key) {
+            return Ok(row.clone());
+        }
+        let row = self.who_anew(key).await?;
+        let mut told = self.told();
+        let subjects = &mut told.subjects;
+        if subjects.len() >= KEPT {
+            subjects.clear();
+        }
+        subjects.insert(key.clone(), row.clone());
+        Ok(row)
+    }
+
+    async fn who_anew(&self, key: &Key) -> Result<Row, QueryError> {
         let mut row = Row::new();
         row.insert("subject".to_owned(), key.as_str().into());
         row.insert("name".to_owned(), self.label(key)?.into());
@@ -114,7 +143,17 @@ impl Asking<'_> {
 
     /// The time of a capture.
     pub(super) fn time(&self, seq: u64) -> Result<Value, QueryError> {
-        Ok(self.archive.view().capture(seq)?.map_or(Value::Null, |row| row.time.to_string().into()))
+        if let Some(time) = self.told().times.get(&seq) {
+            return Ok(time.clone());
+        }
+        let time = self.archive.view().capture(seq)?.map_or(Value::Null, |row| Value::from(row.time.to_string()));
+        let mut told = self.told();
+        let times = &mut told.times;
+        if times.len() >= KEPT {
+            times.clear();
+        }
+        times.insert(seq, time.clone());
+        Ok(time)
     }
 
     fn step(&self, step: &Step) -> Result<Value, QueryError> {

@@ -99,9 +99,9 @@ fn time(asking: &Asking<'_>, seq: u64) -> Result<Timestamp, QueryError> {
 /// Within which times something changed.
 async fn change(asking: &Asking<'_>, key: &Key, missing: u64, seen: u64) -> Result<(Timestamp, Timestamp), QueryError> {
     let mut records = asking.archive.records(&key.decoded_id(), missing, seen).await?;
-    records.retain(|(record, _)| !record["result"].as_str().is_some_and(|own| own.eq_ignore_ascii_case("failure")));
+    records.retain(|record| !record.value["result"].as_str().is_some_and(|own| own.eq_ignore_ascii_case("failure")));
     match records.as_slice() {
-        [(_, only)] => Ok((only.time, only.time)),
+        [only] => Ok((only.attribution.time, only.attribution.time)),
         _ => Ok((time(asking, missing)?, time(asking, seen)?)),
     }
 }
