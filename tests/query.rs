@@ -10,7 +10,7 @@ use support::*;
 use tenure::archive::entry::{Coverage, Status};
 use tenure::index::{Index, IndexError};
 use tenure::query::{Archive, Certainty, Moment, Notice, QueryError, Scope};
-use tenure::store::{FilesystemStore, MemoryStore, Store};
+use tenure::store::{Fault, FaultyStore, FilesystemStore, MemoryStore, Store};
 
 const NOW: &str = "2026-08-03T00:00:00Z";
 
@@ -205,6 +205,49 @@ async fn content_that_is_not_what_was_indexed_is_refused() {
     assert!(refused.is_integrity());
     let refused = archive.difference(&at(1), &at(2), &Scope::default(), |_| Ok(ControlFlow::Continue(()))).await;
     assert!(refused.is_err_and(|error| error.is_integrity()));
+}
+
+/// Hashes wait for the end of a long catching up. Where it breaks off between two transactions, nobody commits to the state that
+/// was left, and the next one goes on and arrives at the signed root.
+#[tokio::test]
+async fn a_catching_up_that_breaks_off_goes_on_to_the_signed_root() {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let mut builder = ArchiveBuilder::new(memory.clone(), "t", at("2026-08-01T00:00:00Z")).await;
+    let mut time: Timestamp = at("2026-08-01T01:00:00Z");
+    for hour in 0..200 {
+        let one = format!("user/{}", hour % 7);
+        let mut changes: Changes = [(key(&one), put(&format!(r#"{{"n":{hour}}}"#)))].into();
+        changes.insert(key("group/g"), if hour % 2 == 0 { link("members", &[&one]) } else { unlink("members", &[&one]) });
+        builder.capture(time, changes, user(Status::Complete)).await;
+        time += jiff::SignedDuration::from_hours(1);
+    }
+    let counting = FaultyStore::counting(memory.clone());
+    let all: Arc<dyn Store> = Arc::new(counting.clone());
+    let directory = tempfile::tempdir().unwrap();
+    Index::open(directory.path()).unwrap().catch_up(&all, |_, _| ()).await.unwrap();
+    let mut broken = 0;
+    for part in 1..8 {
+        let directory = tempfile::tempdir().unwrap();
+        let index = Index::open(directory.path()).unwrap();
+        let failing = FaultyStore::failing(memory.clone(), counting.operations() * part / 8, Fault::NotDone);
+        let failing: Arc<dyn Store> = Arc::new(failing);
+        index.catch_up(&failing, |_, _| ()).await.unwrap_err();
+        let view = index.view().unwrap();
+        // The first transaction takes the base in, and nothing waits then.
+        if view.last_capture().unwrap().is_some_and(|row| row.seq > 1) {
+            broken += 1;
+            assert!(view.root_with(&[]).unwrap_err().to_string().contains("damaged"), "{part}");
+        }
+        let caught_up = index.catch_up(&memory, |_, _| ()).await.unwrap();
+        assert!(!caught_up.restarted && caught_up.unknown.is_empty());
+        let view = index.view().unwrap();
+        assert_eq!(view.last_capture().unwrap().unwrap().seq, 200);
+        let head = builder.appender.walker().next_seq() - 1;
+        let file = memory.get(&tenure::archive::entry::entry_name(head)).await.unwrap();
+        let signed = tenure::archive::entry::Entry::parse(&file).unwrap().body.state.root;
+        assert_eq!(view.root_with(&[]).unwrap(), signed, "{part}");
+    }
+    assert!(broken >= 3, "{broken}");
 }
 
 /// Who asks reads beside who writes, up to the head or not at all: nothing old is taken for new.

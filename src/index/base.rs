@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::IndexError;
 use super::build::damaged;
-use super::rows::{Tables, VersionPlace, Words, kind_of};
+use super::rows::{Signed, Tables, VersionPlace, Words, kind_of};
 use super::tables::*;
 use crate::archive::entry::{Body, PackRef};
 use crate::archive::line::{Content, InvalidLine, Line, Statement, Targets};
@@ -223,7 +223,7 @@ pub(super) async fn load_base(
     let buckets = leaves.chunk_by(|(a, _), (b, _)| bucket_of(a) == bucket_of(b));
     let mut crown = Crown::default();
     crown.update(buckets.map(|leaves| (bucket_of(&leaves[0].0), Node::of(leaves, BUCKET_BITS))));
-    tables.finish_trie(&crown, body)
+    tables.finish_trie(&crown, &Signed::of(body))
 }
 
 /// Takes over what a base says where the state before it is unknown: only differences become rows.

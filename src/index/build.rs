@@ -8,7 +8,7 @@ use redb::ReadableTable;
 
 use super::base::{load_base, resync};
 use super::ends::Ends;
-use super::rows::Tables;
+use super::rows::{Signed, Tables};
 use super::tables::*;
 use super::{Index, IndexError};
 use crate::archive::appender::RememberedHead;
@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 
 /// Captures folded in one transaction at most.
 const BATCH: usize = 64;
+/// Keys whose hashes may wait for later transactions.
+const MOST_UNSETTLED: usize = 500_000;
 /// Lines folded in one transaction, about.
 const BATCH_LINES: usize = 200_000;
 /// How often one catching up begins again for segments that end meanwhile. The next one sees to what is left.
@@ -153,6 +155,13 @@ impl Index {
         read_position(meta.get("position")?)
     }
 
+    /// Whether a catching up broke off before its end.
+    fn is_unsettled(&self) -> Result<bool, IndexError> {
+        let txn = redb::ReadableDatabase::begin_read(&self.database)?;
+        let meta = txn.open_table(META)?;
+        Ok(meta.get(UNSETTLED)?.is_some())
+    }
+
     fn is_unknown(&self) -> Result<bool, IndexError> {
         let txn = redb::ReadableDatabase::begin_read(&self.database)?;
         let meta = txn.open_table(META)?;
@@ -228,11 +237,13 @@ impl Index {
             }
         }
         // An empty walk still saves its position after the genesis entry.
-        if !pending.is_empty() || walker.next_seq() != start || self.position()?.is_none() {
+        let unsaved = !pending.is_empty() || walker.next_seq() != start || self.position()?.is_none();
+        if unsaved || (!more && self.is_unsettled()?) {
             for entry in &said {
                 ends.learn(store, &entry.body).await?;
             }
-            self.write_batch(store, walker, pending, &mut ends, unknown, outcome).await?;
+            let batch = Batch { pending, is_last: !more };
+            self.write_batch(store, walker, batch, &mut ends, unknown, outcome).await?;
         }
         Ok(more)
     }
@@ -241,7 +252,7 @@ impl Index {
         &self,
         store: &dyn Store,
         walker: &Walker,
-        pending: Vec<(Arc<Entry>, Work)>,
+        batch: Batch,
         ends: &mut Ends,
         unknown: &mut bool,
         outcome: &mut CaughtUp,
@@ -249,8 +260,8 @@ impl Index {
         let txn = self.database.begin_write()?;
         {
             let mut tables = Tables::open(&txn)?;
-            let mut last: Option<Body> = None;
-            for (entry, work) in pending {
+            let mut last = tables.take_unsettled()?;
+            for (entry, work) in batch.pending {
                 outcome.captures += 1;
                 tables.add_capture(&entry.body, work.unknown, work.expired)?;
                 if work.unknown {
@@ -273,10 +284,12 @@ impl Index {
                     Some(base) => resync(store, &mut tables, &entry.body, &base.packs).await?,
                     None => {}
                 }
-                last = Some(entry.body.clone());
+                last = Some(Signed::of(&entry.body));
             }
-            if let Some(body) = last {
-                tables.settle(&body)?;
+            match last {
+                Some(signed) if batch.is_last || tables.touched.len() > MOST_UNSETTLED => tables.settle(&signed)?,
+                Some(signed) => tables.leave_unsettled(&signed)?,
+                None => {}
             }
             // Where nothing could be read of a segment that the log says has ended, nothing has to be read again either.
             for segment in ends.done.difference(&ends.ended.clone()) {
@@ -315,6 +328,13 @@ pub(super) async fn is_same_log(store: &dyn Store, saved: &RememberedHead) -> Re
         Err(StoreError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// What one transaction folds.
+struct Batch {
+    pending: Vec<(Arc<Entry>, Work)>,
+    /// Nothing comes after it for now.
+    is_last: bool,
 }
 
 /// What one capture brings.

@@ -248,8 +248,24 @@ impl<'txn> Tables<'txn> {
         Ok(text.value().parse()?)
     }
 
-    /// Brings the trie to the head and compares it with the signed root.
-    pub fn settle(&mut self, body: &Body) -> Result<(), IndexError> {
+    /// Takes up again what [`Tables::leave_unsettled`] left: the state that the trie has yet to arrive at.
+    pub fn take_unsettled(&mut self) -> Result<Option<Signed>, IndexError> {
+        let Some(bytes) = self.meta.remove(UNSETTLED)?.map(|bytes| bytes.value().to_vec()) else { return Ok(None) };
+        let (signed, numbers) = Signed::read(&bytes).ok_or_else(|| damaged("damaged unsettled keys"))?;
+        self.touched.extend(numbers);
+        Ok(Some(signed))
+    }
+
+    /// Leaves the trie as it is: a key that changes again and again, a large group say, is hashed once.
+    pub fn leave_unsettled(&mut self, signed: &Signed) -> Result<(), IndexError> {
+        let mut bytes = [&signed.seq.to_be_bytes()[..], &signed.root.0].concat();
+        bytes.extend(std::mem::take(&mut self.touched).into_iter().flat_map(u32::to_be_bytes));
+        self.meta.insert(UNSETTLED, bytes.as_slice())?;
+        Ok(())
+    }
+
+    /// Brings the trie to the state that was signed, and compares it.
+    pub fn settle(&mut self, signed: &Signed) -> Result<(), IndexError> {
         let mut dirty = BTreeSet::new();
         for id in std::mem::take(&mut self.touched) {
             let (hash, value) = (trie::key_hash(&self.text(id)?), self.value(id)?);
@@ -268,16 +284,38 @@ impl<'txn> Tables<'txn> {
             changed.push((bucket, Node::of(&bucket_leaves(&self.leaves, bucket)?, BUCKET_BITS)));
         }
         crown.update(changed);
-        self.finish_trie(&crown, body)
+        self.finish_trie(&crown, signed)
     }
 
-    pub fn finish_trie(&mut self, crown: &Crown, body: &Body) -> Result<(), IndexError> {
-        let (expected, found) = (body.state.root, crown.root());
+    pub fn finish_trie(&mut self, crown: &Crown, signed: &Signed) -> Result<(), IndexError> {
+        let (expected, found) = (signed.root, crown.root());
         if expected != found {
-            return Err(IndexError::Mismatch { seq: body.seq, expected, found });
+            return Err(IndexError::Mismatch { seq: signed.seq, expected, found });
         }
         self.meta.insert("crown", crown.to_bytes().as_slice())?;
         Ok(())
+    }
+}
+
+/// A state as it was signed: the capture, and the root of the trie after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signed {
+    pub seq: u64,
+    pub root: Hash,
+}
+
+impl Signed {
+    pub fn of(body: &Body) -> Signed {
+        Signed { seq: body.seq, root: body.state.root }
+    }
+
+    /// What [`Tables::leave_unsettled`] wrote: the state, and numbers of keys.
+    fn read(bytes: &[u8]) -> Option<(Signed, Vec<u32>)> {
+        let (seq, rest) = bytes.split_first_chunk()?;
+        let (root, rest) = rest.split_first_chunk()?;
+        let (numbers, []) = rest.as_chunks() else { return None };
+        let numbers = numbers.iter().map(|number| u32::from_be_bytes(*number)).collect();
+        Some((Signed { seq: u64::from_be_bytes(*seq), root: Hash(*root) }, numbers))
     }
 }
 

@@ -443,6 +443,9 @@ impl View {
     /// The root that the state trie would have with `changes` (hashed key and new value, zero for gone; each key once)
     /// made to the head.
     pub fn root_with(&self, changes: &[Leaf]) -> Result<Hash, IndexError> {
+        if self.meta.get(UNSETTLED)?.is_some() {
+            return Err(damaged("a trie that isn't at the head: catching up broke off"));
+        }
         let mut crown = match self.meta.get("crown")? {
             Some(bytes) => Crown::from_bytes(bytes.value()).ok_or_else(|| damaged("a damaged trie"))?,
             None => Crown::default(),
