@@ -217,7 +217,8 @@ async fn a_catching_up_that_breaks_off_goes_on_to_the_signed_root() {
     for hour in 0..200 {
         let one = format!("user/{}", hour % 7);
         let mut changes: Changes = [(key(&one), put(&format!(r#"{{"n":{hour}}}"#)))].into();
-        changes.insert(key("group/g"), if hour % 2 == 0 { link("members", &[&one]) } else { unlink("members", &[&one]) });
+        changes
+            .insert(key("group/g"), if hour % 2 == 0 { link("members", &[&one]) } else { unlink("members", &[&one]) });
         builder.capture(time, changes, user(Status::Complete)).await;
         time += jiff::SignedDuration::from_hours(1);
     }
@@ -248,6 +249,34 @@ async fn a_catching_up_that_breaks_off_goes_on_to_the_signed_root() {
         assert_eq!(view.root_with(&[]).unwrap(), signed, "{part}");
     }
     assert!(broken >= 3, "{broken}");
+}
+
+/// A reader that stays remembers numbers and labels from one view to the next, and none of an index that was emptied meanwhile.
+#[tokio::test]
+async fn names_are_remembered_until_the_index_is_emptied() {
+    let named = |name: &str| put(&format!(r#"{{"displayName":"{name}"}}"#));
+    let stores: Vec<Arc<dyn Store>> = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    for (store, order) in stores.iter().zip([["user/a", "user/b"], ["user/b", "user/a"]]) {
+        let one = |name: &'static str, hour| (hour, vec![(name, named(name))], user(Status::Complete));
+        tell(store.clone(), vec![one(order[0], "29T01"), one(order[1], "29T02")]).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let index = Index::open(directory.path()).unwrap();
+    index.catch_up(&stores[0], |_, _| ()).await.unwrap();
+    let reader = tenure::index::Reader::open(directory.path()).unwrap().unwrap();
+    let look = |name: &str| {
+        let view = reader.view().unwrap();
+        let id = view.id(&key(name)).unwrap().unwrap();
+        assert_eq!(view.key(id).unwrap(), key(name));
+        (id, view.label_at(id, 2).unwrap())
+    };
+    let (first, label) = look("user/a");
+    assert_eq!(label.as_deref(), Some("user/a"));
+    assert_eq!(look("user/a"), (first, label));
+    assert_ne!(look("user/b").0, first);
+    index.rebuild(&stores[1], |_, _| ()).await.unwrap();
+    assert_eq!(look("user/b"), (first, Some("user/b".to_owned())), "the other archive's first");
+    assert_ne!(look("user/a").0, first);
 }
 
 /// Who asks reads beside who writes, up to the head or not at all: nothing old is taken for new.

@@ -171,12 +171,14 @@ impl Index {
     /// Empties the index. `ends` is what the next walk knows from the start.
     fn clear(&self, ends: &Ends) -> Result<(), IndexError> {
         let txn = self.database.begin_write()?;
+        let generation = generation(&txn.open_table(META)?)?.wrapping_add(1);
         for name in txn.list_tables()?.collect::<Vec<_>>() {
             txn.delete_table(name)?;
         }
         {
             let mut meta = txn.open_table(META)?;
             meta.insert("layout", layout().as_slice())?;
+            meta.insert(GENERATION, generation.to_be_bytes().as_slice())?;
             meta.insert(ENDS, ends.to_bytes().as_slice())?;
         }
         Tables::open(&txn)?;
@@ -306,6 +308,12 @@ impl Index {
         txn.commit()?;
         Ok(())
     }
+}
+
+/// How often the index was emptied.
+pub(super) fn generation(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, IndexError> {
+    let Some(bytes) = meta.get(GENERATION)? else { return Ok(0) };
+    bytes.value().try_into().map(u64::from_be_bytes).map_err(|_| damaged("a damaged generation"))
 }
 
 /// The saved position; none where a leaf of the log is unknown, so that a walk must begin at the genesis entry.

@@ -7,6 +7,7 @@
 //! state root it arrives at with the signed one. An index that disagrees is thrown away and built again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{ReadableDatabase, TableError};
 
@@ -159,7 +160,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::Damaged`].
     pub fn view(&self) -> Result<View, IndexError> {
-        View::open(self.database.begin_read()?)
+        View::open(self.database.begin_read()?, Arc::default())
     }
 }
 

@@ -8,11 +8,13 @@
 //! readable (docs/design.md of redb 4.6, "Multi-process concurrency" and "Crashes").
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use redb::ReadableDatabase as _;
 
-use super::build::{damaged, is_same_log};
+use super::build::{damaged, generation, is_same_log};
 use super::tables::{META, layout};
+use super::view::Names;
 use super::{CACHE_BYTES, FILE, Index, IndexError, View};
 use crate::archive::walker::{Verdict, Walker};
 use crate::store::Store;
@@ -27,6 +29,8 @@ pub struct Reader {
     path: PathBuf,
     /// Tells the file from another of its name.
     file: Option<u64>,
+    /// Names that earlier views looked up, and the generation of the index to which they belong.
+    called: Mutex<(u64, Arc<Names>)>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -55,7 +59,7 @@ impl Reader {
             }
             Err(error) => return Err(super::of_opening(error, path)),
         };
-        let reader = Reader { database, path, file };
+        let reader = Reader { database, path, file, called: Mutex::default() };
         match reader.has_layout()? {
             true => Ok(Some(reader)),
             false => Err(damaged("another layout")),
@@ -83,7 +87,13 @@ impl Reader {
     /// # Errors
     /// [`IndexError::Damaged`].
     pub fn view(&self) -> Result<View, IndexError> {
-        View::open(self.database.begin_read()?)
+        let txn = self.database.begin_read()?;
+        let generation = generation(&txn.open_table(META)?)?;
+        let mut called = self.called.lock().expect("no code panics while it holds the names");
+        if called.0 != generation {
+            *called = (generation, Arc::default());
+        }
+        View::open(txn, called.1.clone())
     }
 }
 

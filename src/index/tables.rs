@@ -26,6 +26,8 @@ pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta
 /// The row of [`META`] that names the keys that changed since the trie was brought up to date: the capture whose root it is to
 /// arrive at, that root, and the keys' numbers. It is there between the transactions of a long catching up alone.
 pub(super) const UNSETTLED: &str = "unsettled";
+/// The row of [`META`] that counts how often the index was emptied: keys get other numbers then. None where it never was.
+pub(super) const GENERATION: &str = "generation";
 /// The row of [`META`] that holds the ends of segments.
 pub(super) const ENDS: &str = "ends";
 /// Sequence number of a capture → its row.

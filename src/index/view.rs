@@ -105,12 +105,18 @@ pub struct View {
     names: ReadOnlyTable<(&'static str, u32), ()>,
     pub(super) events: ReadOnlyTable<&'static str, (u32, u32, u32, u32, u32)>,
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
-    /// Keys by number: targets of links come again and again.
-    known: Mutex<HashMap<u32, Key>>,
-    /// Numbers by key, and what was looked up by number and capture: whatever grants something to many is asked for once for each.
-    numbers: Mutex<HashMap<Key, u32>>,
-    titles: Mutex<HashMap<(u32, u64), Option<Arc<str>>>>,
+    called: Arc<Names>,
     rows: Mutex<HashMap<u64, CaptureRow>>,
+}
+
+/// Keys, numbers and labels that were looked up: whatever grants something to many is asked for once for each. They stay what they
+/// are for as long as keys keep their numbers, whatever is indexed later.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    keys: Mutex<HashMap<u32, Key>>,
+    numbers: Mutex<HashMap<Key, u32>>,
+    /// By number and capture.
+    labels: Mutex<HashMap<(u32, u64), Option<Arc<str>>>>,
 }
 
 /// Keys that a [`View`] keeps.
@@ -150,7 +156,8 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    pub(super) fn open(txn: ReadTransaction) -> Result<View, IndexError> {
+    /// What the index held when the transaction began, with names that were looked up in the same generation of it.
+    pub(super) fn open(txn: ReadTransaction, called: Arc<Names>) -> Result<View, IndexError> {
         let relations = txn.open_table(RELATIONS)?;
         let relations = relations
             .iter()?
@@ -177,9 +184,7 @@ impl View {
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
-            known: Mutex::default(),
-            numbers: Mutex::default(),
-            titles: Mutex::default(),
+            called,
             rows: Mutex::default(),
         })
     }
@@ -278,16 +283,16 @@ impl View {
 
     /// The number of a key.
     pub fn id(&self, key: &Key) -> Result<Option<u32>, IndexError> {
-        if let Some(number) = lock(&self.numbers).get(key) {
+        if let Some(number) = lock(&self.called.numbers).get(key) {
             return Ok(Some(*number));
         }
         let look = || Ok(self.keys.get(key.as_str())?.map(|id| id.value()));
-        remembered(&self.numbers, KNOWN_ROWS, key.clone(), look)
+        remembered(&self.called.numbers, KNOWN_ROWS, key.clone(), look)
     }
 
     /// The key of a number.
     pub fn key(&self, id: u32) -> Result<Key, IndexError> {
-        let key = remembered(&self.known, KNOWN_KEYS, id, || match self.ids.get(id)? {
+        let key = remembered(&self.called.keys, KNOWN_KEYS, id, || match self.ids.get(id)? {
             Some(text) => Ok(Some(text.value().parse()?)),
             None => Ok(None),
         })?;
@@ -385,7 +390,7 @@ impl View {
 
     /// How a key is shown as of capture `seq`, or by its last content before; `None` where nothing names it.
     pub fn label_at(&self, id: u32, seq: u64) -> Result<Option<String>, IndexError> {
-        let label = remembered(&self.titles, KNOWN_ROWS, (id, seq), || {
+        let label = remembered(&self.called.labels, KNOWN_ROWS, (id, seq), || {
             let last = self.labels.range((id, 0)..=(id, seq as u32))?.next_back();
             Ok(Some(last.transpose()?.map(|(_, label)| Arc::from(label.value()))))
         })?;
