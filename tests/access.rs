@@ -747,6 +747,9 @@ async fn compare(
         let found = evaluator.reach(&support::key(&subject)).await.unwrap();
         check(found, only(&|row| row.0 == subject && !row.1.starts_with("open")), &format!("reach of {subject}"));
     }
+    let open = evaluator.open_applications().await.unwrap();
+    check(open.clone(), only(&|row| row.1.starts_with("open")), "open applications");
+    assert_eq!(evaluator.count_open_applications().unwrap(), open.len(), "{what}: counted without reading them");
     for role in ["r0", "r1", "r9"] {
         let found = evaluator.holders(role).await.unwrap();
         let is_of = |row: &Row| row.1.split(' ').nth(1) == Some(role);

@@ -112,6 +112,15 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
+    /// How many stretches of asking for no assignment [`Evaluator::open_applications`] would tell of: there may be hundreds, and
+    /// whoever asks what somebody could reach is told the number alone.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub fn count_open_applications(&self) -> Result<usize, QueryError> {
+        Ok(self.facts.stretches_of_value("servicePrincipal", "appRoleAssignmentRequired", "false")?.len())
+    }
+
     fn open_access(&self, resource: &Key, said: &Said<()>) -> Option<Access> {
         let step = Step {
             kind: StepKind::Open,

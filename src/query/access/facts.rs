@@ -210,6 +210,20 @@ impl<'a> Facts<'a> {
         Ok(found.into_iter().collect())
     }
 
+    /// The stretches in which objects of `collection` had an indexed `property` of this value, as the index has them: no content is
+    /// read, and text that says the same as a truth value counts as one.
+    pub fn stretches_of_value(&self, collection: &str, property: &str, value: &str) -> Result<Vec<Linked>, QueryError> {
+        let subject = self.rest_on(collection, None);
+        let rows = self.archive.view().with_value_during(property, value, &self.window.captures())?;
+        let mut mine = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.archive.view().key(row.source)?.collection() == collection {
+                mine.push(row);
+            }
+        }
+        self.linked(mine, &subject, |row| row.source)
+    }
+
     /// What an object said within the window, by `read` of its content: one row for each stretch in which that was the same.
     /// Content of which `read` makes nothing is as if it weren't there.
     pub async fn said<T: PartialEq>(

@@ -136,13 +136,13 @@ async fn reachers(asking: &Asking<'_>) -> Result<Table, QueryError> {
 async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (subject, _) = asking.object("subject").expect("it has to be given");
     let mut found = asking.access.corroborate(asking.access.reach(subject).await?).await?;
-    let open = match subject.collection() {
-        "user" => asking.access.open_applications().await?,
-        _ => Vec::new(),
-    };
-    let count = open.len();
-    if asking.flag("open") {
+    let mut count = 0;
+    if subject.collection() == "user" && asking.flag("open") {
+        let open = asking.access.open_applications().await?;
+        count = open.len();
         found.extend(open.into_iter().map(|access| Access { subject: subject.clone(), ..access }));
+    } else if subject.collection() == "user" {
+        count = asking.access.count_open_applications()?;
     }
     let found = found.into_iter().map(|access| (access, ())).collect();
     let mut rows: Vec<Row> = told(asking, found).await?.into_iter().map(|(row, ())| row).collect();

@@ -22,6 +22,9 @@ pub(super) struct Told {
     times: HashMap<u64, Value>,
 }
 
+/// Members that most rows have, and most steps.
+const MEMBERS: usize = 20;
+const STEP_MEMBERS: usize = 10;
 /// Subjects and times that are kept, of each.
 const KEPT: usize = 4096;
 
@@ -46,8 +49,14 @@ impl Asking<'_> {
     /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`. The status of an id that was never seen is
     /// unknown: its object may be one that can't be read.
     pub(super) async fn who(&self, key: &Key) -> Result<Row, QueryError> {
+        // More is added to it than it holds.
+        let roomy = |row: &Row| {
+            let mut roomy = Row::with_capacity(MEMBERS);
+            roomy.extend(row.iter().map(|(name, value)| (name.clone(), value.clone())));
+            roomy
+        };
         if let Some(row) = self.told().subjects.get(key) {
-            return Ok(row.clone());
+            return Ok(roomy(row));
         }
         let row = self.who_anew(key).await?;
         let mut told = self.told();
@@ -55,8 +64,9 @@ impl Asking<'_> {
         if subjects.len() >= KEPT {
             subjects.clear();
         }
-        subjects.insert(key.clone(), row.clone());
-        Ok(row)
+        let told = roomy(&row);
+        subjects.insert(key.clone(), row);
+        Ok(told)
     }
 
     async fn who_anew(&self, key: &Key) -> Result<Row, QueryError> {
@@ -157,7 +167,7 @@ impl Asking<'_> {
     }
 
     fn step(&self, step: &Step) -> Result<Value, QueryError> {
-        let mut row = Row::new();
+        let mut row = Row::with_capacity(STEP_MEMBERS);
         row.insert("kind".to_owned(), step.kind.as_str().into());
         row.insert("from".to_owned(), step.from.as_str().into());
         row.insert("to".to_owned(), step.to.as_ref().map(Key::as_str).into());
