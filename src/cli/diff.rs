@@ -115,7 +115,8 @@ async fn print(
             Ok(ControlFlow::Continue(()))
         })
         .await?;
-    for Difference { key, label, change, properties, links } in &found {
+    for Difference { key, change, properties, links } in &found {
+        let label = archive.label_of_difference(key, from, to).await?;
         let labels = labels_of(archive, links, to.capture.seq.max(from.capture.seq)).await?;
         session.console.line(render::heading(paint, *change, key.as_str(), label.as_deref()))?;
         for line in render::properties(paint, properties, *change) {

@@ -44,7 +44,7 @@ pub use as_of::{Answer, Link};
 pub use attribution::{Actor, Attributed, Attribution, Matter, Turn};
 use attribution::{has_failed, role_activity};
 pub use coverage::{Basis, Certainty, Gap};
-pub use difference::{Difference, Scope};
+pub use difference::{Difference, Differences, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use library::Library;
