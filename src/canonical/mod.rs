@@ -12,6 +12,6 @@ mod key;
 mod number;
 mod write;
 
-pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, parse};
+pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, members, parse};
 pub use key::{InvalidKey, Key};
 pub use write::{NotCanonical, Rules, canonicalize, is_canonical, overlay, write_string};

@@ -69,8 +69,8 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         let found = archive.effects(&from, &to, &scope).await?;
         match session.globals.json {
             true => {
-                for line in effects::rows(&archive, &to, &found)? {
-                    session.console.line(line)?;
+                for line in effects::rows(&archive, &to, &found) {
+                    session.console.line(line?)?;
                 }
             }
             false => print_effects(&archive, &to, &found, session)?,

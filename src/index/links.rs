@@ -180,6 +180,12 @@ fn ended_stretch(from: u32, (until, q_from, q_until): (u32, u32, u32)) -> (Stret
     (Stretch { from, until: until & !DETAILED, q_from, q_until }, until & DETAILED != 0)
 }
 
+/// What was last looked for by where it leads, and what was found: who holds what is asked once for each collection that may say so.
+pub(super) type LastLook = Option<((u32, u32, RangeInclusive<u32>), Vec<LinkRow>)>;
+
+/// Rows that are kept of it at most.
+const KEPT_ROWS: usize = 256;
+
 /// Which way a look goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -250,10 +256,25 @@ impl View {
     ) -> Result<Vec<LinkRow>, IndexError> {
         let during = bounded(during);
         let Some(relation) = relation else { return self.look(way, id, None, &during) };
-        match self.relations.iter().find(|(_, name)| *name == relation) {
-            Some((number, _)) => self.look(way, id, Some(*number), &during),
-            None => Ok(Vec::new()),
+        let Some((number, _)) = self.relations.iter().find(|(_, name)| *name == relation) else {
+            return Ok(Vec::new());
+        };
+        if way == Way::Out {
+            return self.look(way, id, Some(*number), &during);
         }
+        let asked = (id, *number, during);
+        if let Some((last, rows)) = &*self.last_look()
+            && *last == asked
+        {
+            return Ok(rows.clone());
+        }
+        let rows = self.look(way, id, Some(*number), &asked.2)?;
+        *self.last_look() = (rows.len() <= KEPT_ROWS).then(|| (asked, rows.clone()));
+        Ok(rows)
+    }
+
+    fn last_look(&self) -> std::sync::MutexGuard<'_, LastLook> {
+        self.last_look.lock().expect("no code panics while it holds this")
     }
 
     fn look(

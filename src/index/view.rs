@@ -107,6 +107,7 @@ pub struct View {
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
     /// The last capture.
     pub(super) newest: u32,
+    pub(super) last_look: Mutex<super::links::LastLook>,
     /// Keys by number: targets of links come again and again.
     known: Mutex<HashMap<u32, Key>>,
 }
@@ -151,6 +152,7 @@ impl View {
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
+            last_look: Mutex::default(),
             known: Mutex::default(),
         })
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{ControlFlow, Range};
 
+use super::ahead::sound_content;
 use super::{Archive, Instant, QueryError, comparable, label_of};
 use crate::archive::line::{InvalidLine, Line};
 use crate::archive::reader::{ReadError, read_pack};
@@ -137,26 +138,19 @@ impl Differences<'_> {
                     let line = line.as_ref().filter(|(seq, _)| *seq == version.seq);
                     match line.and_then(|(_, line)| keep(&mut self.contents, line, &found.key, &version)) {
                         Some(content) => found.contents[side] = Some(content),
-                        None => wanted.push((version.pack, version.place, next.len(), side)),
+                        None => wanted.push((version, (next.len(), side))),
                     }
                 }
             }
             next.push(found);
         }
-        wanted.sort_unstable_by_key(|(pack, place, ..)| (*pack, place.frame, place.offset));
-        for frame in wanted.chunk_by(|a, b| (a.0, a.1.frame) == (b.0, b.1.frame)) {
-            tokio::task::consume_budget().await;
-            let (pack, place, ..) = frame[0];
-            let file = self.archive.view().pack(pack)?;
-            // What can't be read is found again, and told, where it is needed.
-            let Ok(lines) = self.archive.lines.lines_of(&file.name, file.len, place.frame).await else { continue };
-            for (_, place, at, side) in frame {
-                let Next { key, versions, contents, .. } = &mut next[*at];
-                if let (Some(line), Some(version)) = (lines.line(*place), &versions[*side]) {
-                    contents[*side] = keep(&mut self.contents, line, key, version);
-                }
-            }
-        }
+        let (archive, contents) = (self.archive, &mut self.contents);
+        archive
+            .each_line(wanted, |version, &(at, side), line| {
+                let Next { key, contents: own, .. } = &mut next[at];
+                own[side] = keep(contents, line, key, version);
+            })
+            .await?;
         self.next = next.into_iter();
         Ok(())
     }
@@ -164,10 +158,7 @@ impl Differences<'_> {
 
 /// Keeps the canonical content of a line, if the line is that of `key` and its content has the hash that the index knows.
 fn keep(contents: &mut Vec<u8>, line: &[u8], key: &Key, version: &Version) -> Option<Range<usize>> {
-    let (own, content, _) = Line::read_content(line)?;
-    if own != key.as_str() || Hash::of(content) != version.content {
-        return None;
-    }
+    let content = sound_content(line, key, version)?;
     let start = contents.len();
     contents.extend_from_slice(content);
     Some(start..contents.len())
@@ -314,6 +305,9 @@ impl Archive {
         let mut next = self.view().capture_after(low)?;
         while let Some(capture) = next.filter(|capture| capture.seq <= high && readable) {
             readable = !capture.unknown && between.len() < READ_PACKS_OF;
+            if capture.opens_segment && readable {
+                readable = self.are_readable(between.last().copied().unwrap_or(low), capture.seq).await?;
+            }
             between.push(capture.seq);
             next = self.view().capture_after(capture.seq)?;
         }
@@ -336,6 +330,19 @@ impl Archive {
             Ok::<_, IndexError>(ControlFlow::Continue(()))
         })?;
         Ok(all)
+    }
+
+    /// Whether every entry between two is there. A capture behind one that is lost says what changed since a state that nobody
+    /// knows; where it opens a segment, the state after it is known all the same.
+    async fn are_readable(&self, before: u64, after: u64) -> Result<bool, QueryError> {
+        for seq in before + 1..after {
+            match self.entry(seq).await {
+                Ok(_) => {}
+                Err(QueryError::Entry { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     async fn mentioned_at(&self, seq: u64, scope: &Scope, mentions: &mut Mentions) -> Result<(), QueryError> {

@@ -24,6 +24,7 @@ use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, PackFile, Vers
 use crate::store::{Store, StoreError};
 
 pub mod access;
+mod ahead;
 mod as_of;
 mod attribution;
 pub mod conditional_access;
@@ -31,6 +32,7 @@ mod coverage;
 mod difference;
 mod dump;
 mod effect;
+mod everybody;
 mod history;
 mod library;
 mod names;

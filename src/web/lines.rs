@@ -106,8 +106,8 @@ impl Lines {
                 }
                 if *with_effect {
                     let found = archive.effects(from, to, scope).await?;
-                    for line in effects::rows(archive, to, &found)? {
-                        outlet.line(&line).await?;
+                    for line in effects::rows(archive, to, &found) {
+                        outlet.line(&line?).await?;
                     }
                 }
                 outlet.end(&[&bases[0], &bases[1]]).await
