@@ -2,9 +2,11 @@
 //!
 //! Must never know: where the states came from, or what a change means for anybody's access.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::canonical::{self, Json, Key, Value, canonicalize};
+use crate::canonical::{self, Json, Key, Text, Value, canonicalize};
 use crate::model;
 
 /// A property that differs. Values are canonical JSON text; `None` where the property isn't there at all, which is
@@ -84,16 +86,12 @@ impl Change {
 /// Members of objects are compared one by one at every depth, arrays as a whole. Content that is no JSON object, has two
 /// members of one name, or is on one side only where the other is no object, is compared as one value with an empty
 /// path. Text that is no JSON is shown as a JSON string.
-pub fn content(before: Option<&[u8]>, after: Option<&[u8]>) -> Vec<PropertyChange> {
+pub fn content<'a>(before: Option<&'a [u8]>, after: Option<&'a [u8]>) -> Vec<PropertyChange> {
     let mut changes = Vec::new();
-    let (old, new) = (before.map(read), after.map(read));
-    let is_object = |side: &Option<Option<Json<'_>>>| match side {
-        Some(Some(json)) => is_comparable(json),
-        Some(None) => false,
-        None => true,
-    };
-    if is_object(&old) && is_object(&new) {
-        compare_members(old.flatten().as_ref(), new.flatten().as_ref(), "", &mut changes);
+    // Of most objects that changed one or two members did: of the others the bytes are compared and nothing is built.
+    let side = |bytes: Option<&'a [u8]>| bytes.map_or(Some(Vec::new()), by_name);
+    if let (Some(old), Some(new)) = (side(before), side(after)) {
+        compare_bytes(&old, &new, &mut changes);
     } else if before != after {
         let shown = |bytes: Option<&[u8]>| bytes.map(text_of);
         changes.push(PropertyChange {
@@ -143,6 +141,43 @@ fn properties_text(properties: &[u8]) -> Option<String> {
     (!properties.is_empty()).then(|| String::from_utf8_lossy(properties).into_owned())
 }
 
+/// The members of an object whose members can be told apart by name, sorted by it; `None` for anything else.
+fn by_name(bytes: &[u8]) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
+    let mut members = Vec::new();
+    for (name, value) in canonical::members(bytes)? {
+        match name {
+            Text::Sound(name) => members.push((name, value)),
+            Text::Broken(_) => return None,
+        }
+    }
+    if !members.is_sorted_by(|a, b| a.0 < b.0) {
+        members.sort_unstable();
+    }
+    members.windows(2).all(|pair| pair[0].0 != pair[1].0).then_some(members)
+}
+
+/// As [`compare_members`], for members that were told apart and not read yet.
+fn compare_bytes(before: &[(Cow<'_, str>, &[u8])], after: &[(Cow<'_, str>, &[u8])], out: &mut Vec<PropertyChange>) {
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return,
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        let Some((name, _)) = was.or(is) else { return };
+        if was.map(|member| member.1) == is.map(|member| member.1) {
+            continue;
+        }
+        // What isn't read here was read as a part of the whole.
+        let (was, is) = (was.and_then(|member| read(member.1)), is.and_then(|member| read(member.1)));
+        compare_one(name, was.as_ref(), is.as_ref(), "", out);
+    }
+}
+
 fn read(bytes: &[u8]) -> Option<Json<'_>> {
     canonical::parse(bytes).ok()
 }
@@ -165,19 +200,31 @@ fn compare_members(before: Option<&Json<'_>>, after: Option<&Json<'_>>, prefix: 
     names.dedup();
     for name in names {
         let (old, new) = (before.and_then(|json| json.get(name)), after.and_then(|json| json.get(name)));
-        let path = if prefix.is_empty() { step(name) } else { format!("{prefix}.{}", step(name)) };
-        match (old, new) {
-            (Some(old), Some(new)) if old.source == new.source => {}
-            (Some(old), Some(new)) if is_comparable(old) && is_comparable(new) => {
-                compare_members(Some(old), Some(new), &path, out);
-            }
-            _ => {
-                let elements = match (old.and_then(Json::elements), new.and_then(Json::elements)) {
-                    (Some(old), Some(new)) if model::SETS.contains(&name) => Some(compare_sets(old, new)),
-                    _ => None,
-                };
-                out.push(PropertyChange { path, before: old.map(value_text), after: new.map(value_text), elements });
-            }
+        compare_one(name, old, new, prefix, out);
+    }
+}
+
+/// Compares the values of one member.
+fn compare_one(
+    name: &str,
+    old: Option<&Json<'_>>,
+    new: Option<&Json<'_>>,
+    prefix: &str,
+    out: &mut Vec<PropertyChange>,
+) {
+    let path = || if prefix.is_empty() { step(name) } else { format!("{prefix}.{}", step(name)) };
+    match (old, new) {
+        (Some(old), Some(new)) if old.source == new.source => {}
+        (Some(old), Some(new)) if is_comparable(old) && is_comparable(new) => {
+            compare_members(Some(old), Some(new), &path(), out);
+        }
+        _ => {
+            let elements = match (old.and_then(Json::elements), new.and_then(Json::elements)) {
+                (Some(old), Some(new)) if model::SETS.contains(&name) => Some(compare_sets(old, new)),
+                _ => None,
+            };
+            let (before, after) = (old.map(value_text), new.map(value_text));
+            out.push(PropertyChange { path: path(), before, after, elements });
         }
     }
 }
@@ -241,6 +288,112 @@ mod tests {
         check(r#"{"a":null}"#, r#"{"a":{"b":1}}"#, &[("a", "null", r#"{"b":1}"#)]);
         check(r#"{"a":1}"#, r#"{"a":1}"#, &[]);
         check(r#"{"@odata.type":"x","a.b":1}"#, "{}", &[("\"a.b\"", "1", "-"), ("@odata.type", "\"x\"", "-")]);
+    }
+
+    /// The members of an object are told apart without reading their values. On random objects, mutated and not, that comes to what
+    /// comparing them as values does.
+    #[test]
+    fn bytes_tell_what_values_do() {
+        let seed = std::env::var("TENURE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(4711);
+        println!("seed {seed}");
+        let mut dice = Dice(seed);
+        let mut differing = 0;
+        for _ in 0..20_000 {
+            let mut sides = [dice.object(0), String::new()];
+            sides[1] = if dice.below(4) == 0 { dice.object(0) } else { dice.mutated(&sides[0]) };
+            if dice.below(8) == 0 {
+                sides[0] = dice.mutated(&sides[0]);
+            }
+            let [before, after] = sides.each_ref().map(|side| side.as_bytes());
+            let found = content(Some(before), Some(after));
+            assert_eq!(found, by_value(before, after), "{sides:?}");
+            differing += usize::from(!found.is_empty());
+            for side in [before, after] {
+                let (all, told) = (canonical::parse(side).ok(), canonical::members(side));
+                let all = all.as_ref().and_then(Json::members);
+                let all = all.map(|all| all.iter().map(|(name, json)| (name.clone(), json.source)).collect::<Vec<_>>());
+                assert_eq!(all, told, "{sides:?}");
+            }
+        }
+        assert!(differing > 5_000, "{differing}");
+    }
+
+    /// [`content`] on values that are built whole.
+    fn by_value(before: &[u8], after: &[u8]) -> Vec<PropertyChange> {
+        let mut changes = Vec::new();
+        match (canonical::parse(before).ok(), canonical::parse(after).ok()) {
+            (Some(old), Some(new)) if is_comparable(&old) && is_comparable(&new) => {
+                compare_members(Some(&old), Some(&new), "", &mut changes);
+            }
+            _ if before != after => {
+                let (before, after) = (Some(text_of(before)), Some(text_of(after)));
+                changes.push(PropertyChange { path: String::new(), before, after, elements: None });
+            }
+            _ => {}
+        }
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        changes
+    }
+
+    /// Makes JSON, most of it sound (xorshift64).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % end as u64) as usize
+        }
+
+        fn object(&mut self, depth: usize) -> String {
+            const NAMES: [&str; 12] = [
+                "a",
+                "b",
+                "c.d",
+                "displayName",
+                "é",
+                "\u{1F600}",
+                "\u{FFFF}",
+                "\\u0061",
+                "@odata.type",
+                "groupTypes",
+                "x\\n",
+                "",
+            ];
+            let members = (0..self.below(6)).map(|_| {
+                let name = NAMES[self.below(NAMES.len())];
+                format!("\"{name}\":{}", self.value(depth + 1))
+            });
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+
+        fn value(&mut self, depth: usize) -> String {
+            match self.below(if depth > 3 { 6 } else { 9 }) {
+                0 => "null".to_owned(),
+                1 => "true".to_owned(),
+                2 => ["0", "-1.5e3", "10", "1e400", "9007199254740993"][self.below(5)].to_owned(),
+                3 => "\"text\"".to_owned(),
+                4 => "\"\\ud800\"".to_owned(),
+                5 => "\"\\\"é\\u00e9{[\"".to_owned(),
+                6 => format!("[{}]", (0..self.below(3)).map(|_| self.value(depth + 1)).collect::<Vec<_>>().join(", ")),
+                _ => self.object(depth),
+            }
+        }
+
+        /// One character gone, doubled or another.
+        fn mutated(&mut self, text: &str) -> String {
+            let mut all: Vec<char> = text.chars().collect();
+            for _ in 0..self.below(3) {
+                let at = self.below(all.len());
+                match self.below(3) {
+                    0 if all.len() > 1 => drop(all.remove(at)),
+                    1 => all.insert(at, all[at]),
+                    _ => all[at] = ['0', '1', '"', '{', 't', 'x', ','][self.below(7)],
+                }
+            }
+            all.into_iter().collect()
+        }
     }
 
     #[test]

@@ -164,6 +164,38 @@ async fn what_a_lost_pack_does_not_hold_stays_answerable() {
     assert_eq!(found, ["user/a", "user/b"]);
 }
 
+/// The entry before the one that opens a segment is lost. The base tells the state after it, so that both ends are known, but the
+/// changes of the opening capture are against a state that nobody knows: what only the lost one changed differs all the same.
+#[tokio::test]
+async fn a_difference_across_a_lost_entry_misses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("archive");
+    let store: Arc<dyn Store> = Arc::new(FilesystemStore::new(&path));
+    let one = || put(r#"{"n":1}"#);
+    let all = vec![("user/a", one()), ("user/b", one()), ("user/c", one())];
+    let mut builder = tell(
+        store.clone(),
+        vec![
+            ("29T01", all, user(Status::Complete)),
+            ("29T02", vec![("user/a", put(r#"{"n":2}"#))], user(Status::Complete)),
+        ],
+    )
+    .await;
+    builder.capture(at("2026-09-01T00:00:00Z"), [(key("user/c"), remove())].into(), user(Status::Complete)).await;
+    std::fs::remove_file(path.join("log/e/0000000002")).unwrap();
+
+    let archive = Archive::open(store, &directory.path().join("index"), |_| (), |_, _| ()).await.unwrap();
+    let at = |seq| archive.at(&Moment::Capture(seq), at("2026-10-01T00:00:00Z")).unwrap();
+    assert!(!at(1).capture.unknown && !at(3).capture.unknown);
+    let mut found = Vec::new();
+    let each = |difference: tenure::query::Difference| {
+        found.push(difference.key.to_string());
+        Ok(ControlFlow::Continue(()))
+    };
+    archive.difference(&at(1), &at(3), &Scope::default(), each).await.unwrap();
+    assert_eq!(found, ["user/a", "user/c"]);
+}
+
 fn content(change: (tenure::archive::line::ContentChange, Option<u64>)) -> tenure::archive::line::Content {
     match change.0 {
         tenure::archive::line::ContentChange::Put(content) => content,

@@ -144,6 +144,16 @@ impl Line {
         Ok(Line { key, statement, q })
     }
 
+    /// The key and the canonical content of a put line, and the capture at which it was last read, all within the line; `None`
+    /// for every other line, and for one that isn't spelled as [`Line::write`] does.
+    pub fn read_content(bytes: &[u8]) -> Option<(&str, &[u8], Option<u64>)> {
+        let rest = bytes.strip_prefix(b"{\"k\":\"")?;
+        let end = rest.iter().position(|&b| b == b'"')?;
+        let content = rest[end + 1..].strip_prefix(b",\"c\":")?.strip_suffix(b"}")?;
+        let (content, q) = split_q(content);
+        Some((std::str::from_utf8(&rest[..end]).ok()?, content, q))
+    }
+
     /// The text of a line's key, which needs no escapes: nothing after it is looked at.
     ///
     /// # Errors
@@ -171,11 +181,7 @@ impl Line {
 /// The key and content of a put line, found without reading the content: most bytes of an archive are such lines, and
 /// a key needs no escapes.
 fn read_put(bytes: &[u8]) -> Option<Result<Line, InvalidLine>> {
-    let rest = bytes.strip_prefix(b"{\"k\":\"")?;
-    let end = rest.iter().position(|&b| b == b'"')?;
-    let content = rest[end + 1..].strip_prefix(b",\"c\":")?.strip_suffix(b"}")?;
-    let (content, q) = split_q(content);
-    let key = std::str::from_utf8(&rest[..end]).ok()?;
+    let (key, content, q) = Line::read_content(bytes)?;
     Some(match key.parse() {
         Ok(key) => Ok(Line { key, statement: Statement::Put(Content::Canonical(content.to_vec())), q }),
         Err(error) => Err(InvalidLine::Key(error)),

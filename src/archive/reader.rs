@@ -124,6 +124,18 @@ pub struct LineReader {
     idle: Mutex<Vec<FrameReader>>,
 }
 
+/// The lines of one frame.
+#[derive(Debug, Clone)]
+pub struct FrameLines(Arc<Vec<u8>>);
+
+impl FrameLines {
+    /// The line at `place` in this frame, without its line feed; `None` where none ends there.
+    pub fn line(&self, place: Place) -> Option<&[u8]> {
+        let (start, end) = (place.offset as usize, place.offset as usize + place.len as usize);
+        self.0.get(start..end).filter(|_| self.0.get(end) == Some(&b'\n'))
+    }
+}
+
 #[derive(Debug)]
 struct Cache {
     tables: HashMap<String, Arc<Vec<Frame>>>,
@@ -169,16 +181,24 @@ impl LineReader {
                 _ => pack,
             }
         };
-        let frame = self.frame((pack, name), len, place.frame).await?;
-        let (start, end) = (place.offset as usize, place.offset as usize + place.len as usize);
-        match frame.get(start..end) {
-            Some(line) if frame.get(end) == Some(&b'\n') => {
+        let frame = FrameLines(self.frame((pack, name), len, place.frame).await?);
+        match frame.line(place) {
+            Some(line) => {
                 let kept = Arc::new(line.to_vec());
                 self.lock().lines.keep((pack, place.frame, place.offset), kept, line.len() + LINE_COST, CACHE_LINES);
                 Ok(line.to_vec())
             }
-            _ => Err(ReadError::Pack { name: name.to_owned(), source: InvalidPack::LineEnd(place.frame as usize) }),
+            None => Err(ReadError::Pack { name: name.to_owned(), source: InvalidPack::LineEnd(place.frame as usize) }),
         }
+    }
+
+    /// The lines of a whole frame, for whoever needs many of them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn lines_of(&self, name: &str, len: u64, frame: u32) -> Result<FrameLines, ReadError> {
+        let pack = self.lock().pack(name);
+        self.frame((pack, name), len, frame).await.map(FrameLines)
     }
 
     async fn frame(&self, (pack, name): (u32, &str), len: u64, index: u32) -> Result<Arc<Vec<u8>>, ReadError> {

@@ -150,6 +150,27 @@ pub fn parse(bytes: &[u8]) -> Result<Json<'_>, ParseError> {
     Ok(json)
 }
 
+/// The members of a document that is an object, each value as its bytes alone; `None` where [`parse`] gives no object. Of a large
+/// object of which little is looked at, the rest needn't be built.
+pub fn members(bytes: &[u8]) -> Option<Vec<(Text<'_>, &[u8])>> {
+    let mut parser = Parser { bytes, at: 0 };
+    parser.skip_space();
+    let mut members = Vec::new();
+    if parser.peek().ok()? != b'{' {
+        return None;
+    }
+    parser
+        .each_member(|parser, name| {
+            let start = parser.at;
+            parser.skip(1)?;
+            members.push((name, &bytes[start..parser.at]));
+            Ok(())
+        })
+        .ok()?;
+    parser.skip_space();
+    (parser.at == bytes.len()).then_some(members)
+}
+
 struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -198,11 +219,23 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
         let mut members = Vec::new();
+        self.each_member(|parser, name| {
+            members.push((name, parser.value(depth + 1)?));
+            Ok(())
+        })?;
+        Ok(Value::Object(members))
+    }
+
+    /// Reads an object; `at` stands on its brace. `value` reads the value of a member.
+    fn each_member(
+        &mut self,
+        mut value: impl FnMut(&mut Self, Text<'a>) -> Result<(), ParseError>,
+    ) -> Result<(), ParseError> {
         self.at += 1;
         self.skip_space();
         if self.peek()? == b'}' {
             self.at += 1;
-            return Ok(Value::Object(members));
+            return Ok(());
         }
         loop {
             self.skip_space();
@@ -216,14 +249,13 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             self.skip_space();
-            let value = self.value(depth + 1)?;
-            members.push((name, value));
+            value(self, name)?;
             self.skip_space();
             match self.peek()? {
                 b',' => self.at += 1,
                 b'}' => {
                     self.at += 1;
-                    return Ok(Value::Object(members));
+                    return Ok(());
                 }
                 _ => return Err(ParseError::Syntax(self.at)),
             }
@@ -232,24 +264,50 @@ impl<'a> Parser<'a> {
 
     fn array(&mut self, depth: usize) -> Result<Value<'a>, ParseError> {
         let mut elements = Vec::new();
+        self.each_element(|parser| {
+            elements.push(parser.value(depth + 1)?);
+            Ok(())
+        })?;
+        Ok(Value::Array(elements))
+    }
+
+    /// Reads an array; `at` stands on its bracket. `value` reads an element.
+    fn each_element(&mut self, mut value: impl FnMut(&mut Self) -> Result<(), ParseError>) -> Result<(), ParseError> {
         self.at += 1;
         self.skip_space();
         if self.peek()? == b']' {
             self.at += 1;
-            return Ok(Value::Array(elements));
+            return Ok(());
         }
         loop {
             self.skip_space();
-            elements.push(self.value(depth + 1)?);
+            value(self)?;
             self.skip_space();
             match self.peek()? {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Ok(Value::Array(elements));
+                    return Ok(());
                 }
                 _ => return Err(ParseError::Syntax(self.at)),
             }
+        }
+    }
+
+    /// Reads a value as [`Parser::value`] does, and builds nothing.
+    fn skip(&mut self, depth: usize) -> Result<(), ParseError> {
+        if depth > MAX_DEPTH {
+            return Err(ParseError::TooDeep(self.at));
+        }
+        match self.peek()? {
+            b'{' => self.each_member(|parser, _| parser.skip(depth + 1)),
+            b'[' => self.each_element(|parser| parser.skip(depth + 1)),
+            b'"' => self.string().map(drop),
+            b't' => self.word("true", Value::Null).map(drop),
+            b'f' => self.word("false", Value::Null).map(drop),
+            b'n' => self.word("null", Value::Null).map(drop),
+            b'-' | b'0'..=b'9' => self.number().map(drop),
+            _ => Err(ParseError::Syntax(self.at)),
         }
     }
 

@@ -12,7 +12,7 @@ mod key;
 mod number;
 mod write;
 
-pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, parse};
+pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, members, parse};
 pub use key::{InvalidKey, Key};
 pub use write::{
     NotCanonical, Rules, canonicalize, canonicalize_value, is_canonical, overlay, write_members, write_string,

@@ -69,8 +69,8 @@ pub async fn run(arguments: Arguments, session: &mut Session<'_>) -> Result<Ende
         let found = archive.effects(&from, &to, &scope).await?;
         match session.globals.json {
             true => {
-                for line in effects::rows(&archive, &to, &found)? {
-                    session.console.line(line)?;
+                for line in effects::rows(&archive, &to, &found) {
+                    session.console.line(line?)?;
                 }
             }
             false => print_effects(&archive, &to, &found, session)?,
@@ -115,7 +115,8 @@ async fn print(
             Ok(ControlFlow::Continue(()))
         })
         .await?;
-    for Difference { key, label, change, properties, links } in &found {
+    for Difference { key, change, properties, links } in &found {
+        let label = archive.label_of_difference(key, from, to).await?;
         let labels = labels_of(archive, links, to.capture.seq.max(from.capture.seq)).await?;
         session.console.line(render::heading(paint, *change, key.as_str(), label.as_deref()))?;
         for line in render::properties(paint, properties, *change) {

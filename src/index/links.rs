@@ -165,6 +165,27 @@ impl Tables<'_> {
     }
 }
 
+/// Rows of what ended that are read one after the other instead of being looked for: as many as cost what the looks do.
+const FEW: usize = 48;
+
+/// Captures as rows number them.
+fn bounded(during: &RangeInclusive<u64>) -> RangeInclusive<u32> {
+    let bounded = |seq: u64| u32::try_from(seq).unwrap_or(*EVER.end()).clamp(*EVER.start(), *EVER.end());
+    bounded(*during.start())..=bounded(*during.end())
+}
+
+/// The stretch in a row of [`ENDED_BACK`], and whether the link has properties.
+fn ended_stretch(from: u32, (until, q_from, q_until): (u32, u32, u32)) -> (Stretch, bool) {
+    let (q_from, q_until) = (known(q_from), known(q_until));
+    (Stretch { from, until: until & !DETAILED, q_from, q_until }, until & DETAILED != 0)
+}
+
+/// What was last looked for by where it leads, and what was found: who holds what is asked once for each collection that may say so.
+pub(super) type LastLook = Option<((u32, u32, RangeInclusive<u32>), Vec<LinkRow>)>;
+
+/// Rows that are kept of it at most.
+const KEPT_ROWS: usize = 256;
+
 /// Which way a look goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -233,13 +254,27 @@ impl View {
         relation: Option<&str>,
         during: &RangeInclusive<u64>,
     ) -> Result<Vec<LinkRow>, IndexError> {
-        let bounded = |seq: u64| u32::try_from(seq).unwrap_or(*EVER.end()).clamp(*EVER.start(), *EVER.end());
-        let during = bounded(*during.start())..=bounded(*during.end());
+        let during = bounded(during);
         let Some(relation) = relation else { return self.look(way, id, None, &during) };
-        match self.relations.iter().find(|(_, name)| *name == relation) {
-            Some((number, _)) => self.look(way, id, Some(*number), &during),
-            None => Ok(Vec::new()),
+        let Some((number, _)) = self.relations.iter().find(|(_, name)| *name == relation) else {
+            return Ok(Vec::new());
+        };
+        if way == Way::Out {
+            return self.look(way, id, Some(*number), &during);
         }
+        let asked = (id, *number, during);
+        if let Some((last, rows)) = &*self.last_look()
+            && *last == asked
+        {
+            return Ok(rows.clone());
+        }
+        let rows = self.look(way, id, Some(*number), &asked.2)?;
+        *self.last_look() = (rows.len() <= KEPT_ROWS).then(|| (asked, rows.clone()));
+        Ok(rows)
+    }
+
+    fn last_look(&self) -> std::sync::MutexGuard<'_, LastLook> {
+        self.last_look.lock().expect("no code panics while it holds this")
     }
 
     fn look(
@@ -251,17 +286,93 @@ impl View {
     ) -> Result<Vec<LinkRow>, IndexError> {
         let mut found = Vec::new();
         self.look_open(way, id, relation, during, &mut found)?;
-        match relation {
-            Some(relation) => self.look_ended(way, id, relation, during, &mut found)?,
-            None => {
-                let mut next = self.ended_relation(way, id, 0)?;
-                while let Some(relation) = next {
-                    self.look_ended(way, id, relation, during, &mut found)?;
-                    next = self.ended_relation(way, id, relation + 1)?;
+        self.look_gone(way, id, relation, during, &mut found)?;
+        Ok(found)
+    }
+
+    /// Links from a key that ended and may have been there at one of the captures.
+    pub(super) fn ended_from(&self, id: u32, first: u64, last: u64) -> Result<Vec<LinkRow>, IndexError> {
+        let mut found = Vec::new();
+        self.look_gone(Way::Out, id, None, &bounded(&(first..=last)), &mut found)?;
+        found.retain(|row| row.target & VALUE == 0);
+        Ok(found)
+    }
+
+    fn look_gone(
+        &self,
+        way: Way,
+        id: u32,
+        relation: Option<u32>,
+        during: &RangeInclusive<u32>,
+        found: &mut Vec<LinkRow>,
+    ) -> Result<(), IndexError> {
+        if self.look_few(way, id, relation, during, found)? {
+            return Ok(());
+        }
+        if let Some(relation) = relation {
+            return self.look_ended(way, id, relation, during, found);
+        }
+        let mut next = self.ended_relation(way, id, 0)?;
+        while let Some(relation) = next {
+            self.look_ended(way, id, relation, during, found)?;
+            next = self.ended_relation(way, id, relation + 1)?;
+        }
+        Ok(())
+    }
+
+    /// What isn't there any more, where that is so little that reading all of it costs less than looking for what was there then.
+    /// Says whether that was so; nothing is found otherwise.
+    fn look_few(
+        &self,
+        way: Way,
+        id: u32,
+        relation: Option<u32>,
+        during: &RangeInclusive<u32>,
+        found: &mut Vec<LinkRow>,
+    ) -> Result<bool, IndexError> {
+        let (low, high) = (relation.unwrap_or(0), relation.unwrap_or(u32::MAX));
+        let range = (id, low, 0, 0, 0, 0, 0)..=(id, high, u8::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX);
+        let touches = |stretch: &Stretch| stretch.first() <= *during.end() && stretch.until > *during.start();
+        let before = found.len();
+        let mut read = 0;
+        match way {
+            Way::Out => {
+                for row in self.ended.range(range)? {
+                    let (key, value) = row?;
+                    read += 1;
+                    if read > FEW {
+                        found.truncate(before);
+                        return Ok(false);
+                    }
+                    let (source, relation, side, _, _, target, _) = key.value();
+                    // Each is there twice.
+                    if side != BY_END {
+                        continue;
+                    }
+                    let value = LinkValue::from_bytes(value.value()).ok_or_else(|| damaged("a damaged link"))?;
+                    if touches(&value.stretch) {
+                        found.push(self.link_row((source, relation, target), value)?);
+                    }
+                }
+            }
+            Way::In => {
+                for row in self.ended_back.range(range)? {
+                    let (key, value) = row?;
+                    read += 1;
+                    if read > FEW {
+                        found.truncate(before);
+                        return Ok(false);
+                    }
+                    let (target, relation, side, _, _, source, from) = key.value();
+                    let (stretch, detailed) = ended_stretch(from, value.value());
+                    if side != BY_END || !touches(&stretch) {
+                        continue;
+                    }
+                    found.push(self.ended_row((source, relation, target), stretch, detailed)?);
                 }
             }
         }
-        Ok(found)
+        Ok(true)
     }
 
     /// The first relation from `low` on of which something ended at a key: few have any, and there are two dozen relations.
@@ -340,11 +451,11 @@ impl View {
             return Ok(());
         }
         self.look_range(way, at(BY_END, first, 0)..=to(BY_END, last, u32::MAX), found)?;
-        // No node above an end that nobody has reached yet holds anything.
         for node in intervals::below(first) {
             self.look_range(way, at(BY_END, node, first.saturating_add(1))..=to(BY_END, node, u32::MAX), found)?;
         }
-        for node in intervals::above(last) {
+        // Nothing is filed at a capture that isn't there yet.
+        for node in intervals::above(last).filter(|node| *node <= self.newest) {
             self.look_range(way, at(BY_BEGINNING, node, 0)..=to(BY_BEGINNING, node, last), found)?;
         }
         Ok(())
@@ -369,19 +480,20 @@ impl View {
                 for row in self.ended_back.range(range)? {
                     let (key, value) = row?;
                     let (target, relation, _, _, _, source, from) = key.value();
-                    let (until, q_from, q_until) = value.value();
-                    let (q_from, q_until) = (known(q_from), known(q_until));
-                    let stretch = Stretch { from, until: until & !DETAILED, q_from, q_until };
-                    let link = (source, relation, target);
-                    let value = match until & DETAILED {
-                        0 => LinkValue { stretch, properties: Vec::new() },
-                        _ => self.ended_detail(link, &stretch)?,
-                    };
-                    found.push(self.link_row(link, value)?);
+                    let (stretch, detailed) = ended_stretch(from, value.value());
+                    found.push(self.ended_row((source, relation, target), stretch, detailed)?);
                 }
             }
         }
         Ok(())
+    }
+
+    fn ended_row(&self, link: Triple, stretch: Stretch, detailed: bool) -> Result<LinkRow, IndexError> {
+        let value = match detailed {
+            false => LinkValue { stretch, properties: Vec::new() },
+            true => self.ended_detail(link, &stretch)?,
+        };
+        self.link_row(link, value)
     }
 
     fn ended_detail(&self, link: Triple, stretch: &Stretch) -> Result<LinkValue, IndexError> {
@@ -391,7 +503,7 @@ impl View {
         LinkValue::from_bytes(row.value()).ok_or_else(|| damaged("a damaged link"))
     }
 
-    fn link_row(&self, link: Triple, value: LinkValue) -> Result<LinkRow, IndexError> {
+    pub(super) fn link_row(&self, link: Triple, value: LinkValue) -> Result<LinkRow, IndexError> {
         let (source, relation, target) = link;
         let relation = self.relations.get(&relation).ok_or_else(|| damaged("a relation without a name"))?.clone();
         let Stretch { from, until, q_from, q_until } = value.stretch;

@@ -26,6 +26,7 @@ mod links;
 mod reading;
 mod rows;
 mod tables;
+mod turns;
 mod view;
 
 pub use acts::{Act, Part};
@@ -33,6 +34,7 @@ pub use build::CaughtUp;
 pub use cover::Sight;
 pub use links::LinkRow;
 pub use reading::Reader;
+pub use turns::Turns;
 pub use view::{CaptureRow, NameMatch, PackFile, Version, VersionKind, View};
 
 /// What keeps the index from being used.

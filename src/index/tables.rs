@@ -175,6 +175,11 @@ impl LinkValue {
         bytes
     }
 
+    /// The first capture with the link, of its bytes.
+    pub fn first_capture(bytes: &[u8]) -> Option<u32> {
+        bytes.first_chunk().map(|first| u32::from_be_bytes(*first))
+    }
+
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         if bytes.len() == 4 {

@@ -105,6 +105,9 @@ pub struct View {
     names: ReadOnlyTable<(&'static str, u32), ()>,
     pub(super) events: ReadOnlyTable<&'static str, (u32, u32, u32, u32, u32)>,
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
+    /// The last capture.
+    pub(super) newest: u32,
+    pub(super) last_look: Mutex<super::links::LastLook>,
     called: Arc<Names>,
     rows: Mutex<HashMap<u64, CaptureRow>>,
 }
@@ -163,9 +166,12 @@ impl View {
             .iter()?
             .map(|row| row.map(|(name, id)| (id.value(), name.value().to_owned())))
             .collect::<Result<_, _>>()?;
+        let captures = txn.open_table(CAPTURES)?;
+        let newest = captures.last()?.map_or(0, |(seq, _)| seq.value() as u32);
         Ok(View {
+            newest,
             meta: txn.open_table(META)?,
-            captures: txn.open_table(CAPTURES)?,
+            captures,
             times: txn.open_table(TIMES)?,
             packs: txn.open_table(PACKS)?,
             keys: txn.open_table(KEYS)?,
@@ -184,6 +190,7 @@ impl View {
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
+            last_look: Mutex::default(),
             called,
             rows: Mutex::default(),
         })
@@ -379,6 +386,26 @@ impl View {
         let Some(row) = self.versions.range((id, 0)..=(id, seq as u32))?.next_back() else { return Ok(None) };
         let (key, row) = row?;
         read_version(key.value().1, row.value()).map(Some)
+    }
+
+    /// [`View::version_at`] of two captures at once.
+    pub fn versions_at(&self, id: u32, captures: [u64; 2]) -> Result<[Option<Version>; 2], IndexError> {
+        let high = captures[0].max(captures[1]);
+        let mut found = [None; 2];
+        for row in self.versions.range((id, 0)..=(id, high as u32))?.rev() {
+            let (key, row) = row?;
+            let seq = u64::from(key.value().1);
+            let version = read_version(key.value().1, row.value())?;
+            for (found, capture) in found.iter_mut().zip(captures) {
+                if found.is_none() && seq <= capture {
+                    *found = Some(version);
+                }
+            }
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Keys that have or had exactly this name (display name, user principal name and the like), letter case apart.

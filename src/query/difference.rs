@@ -2,24 +2,24 @@
 //!
 //! Must never know: how an answer is shown.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
-use super::{Archive, Instant, QueryError, checked, comparable, label_of};
-use crate::archive::line::{Content, InvalidLine};
+use super::ahead::sound_content;
+use super::{Archive, Instant, QueryError, comparable, label_of};
+use crate::archive::line::{InvalidLine, Line};
 use crate::archive::reader::{ReadError, read_pack};
 use crate::canonical::Key;
 use crate::diff::{self, Change, LinkChange, Links, PropertyChange};
 use crate::hash::Hash;
-use crate::index::{IndexError, Version, VersionKind};
+use crate::index::{IndexError, Turns, Version, VersionKind};
 
 /// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The object.
     pub key: Key,
-    /// How it is shown to a person, by its later content.
-    pub label: Option<String>,
     /// Whether it came, went or changed.
     pub change: Change,
     /// Changed properties.
@@ -44,14 +44,184 @@ impl Scope {
     }
 }
 
-/// Lines of content that are needed next, by key and capture.
-type Ahead = HashMap<(u32, u64), Vec<u8>>;
+/// A key of which a capture between the two says something.
+struct Touched {
+    key: Key,
+    /// Whether its links may differ.
+    links: bool,
+    /// The last line of its content between the two, with the capture that says so.
+    line: Option<(u64, Vec<u8>)>,
+}
 
-/// Bytes of lines that are read ahead.
+/// What the packs between two captures say of a key, before it is known to be one.
+#[derive(Default)]
+struct Mention {
+    links: bool,
+    line: Option<(u64, Vec<u8>)>,
+}
+
+/// What the packs between two captures say.
+#[derive(Default)]
+struct Mentions {
+    all: HashMap<String, Mention>,
+    /// Bytes of lines that are kept.
+    bytes: usize,
+}
+
+/// A key that is compared next: what the index knows of it, and its contents where they differ and could be read.
+struct Next {
+    key: Key,
+    id: u32,
+    links: bool,
+    versions: [Option<Version>; 2],
+    contents: [Option<Range<usize>>; 2],
+}
+
+/// Bytes of contents that are read ahead.
 const AHEAD_BYTES: usize = 32 << 20;
+/// Keys that are looked up ahead.
+const AHEAD_KEYS: usize = 1 << 16;
 
 /// Captures whose packs are read to learn which keys changed; over more of them every key of the index is compared.
 const READ_PACKS_OF: usize = 1500;
+
+/// What differs between two captures, one object after the other.
+pub struct Differences<'a> {
+    archive: &'a Archive,
+    seqs: [u64; 2],
+    keys: std::vec::IntoIter<Touched>,
+    next: std::vec::IntoIter<Next>,
+    /// Contents of what is next.
+    contents: Vec<u8>,
+}
+
+impl Differences<'_> {
+    /// The next object that differs, in the order of keys.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn next(&mut self) -> Result<Option<Difference>, QueryError> {
+        loop {
+            // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
+            tokio::task::consume_budget().await;
+            let Some(next) = self.next.next() else {
+                if self.keys.as_slice().is_empty() {
+                    return Ok(None);
+                }
+                self.read_ahead().await?;
+                continue;
+            };
+            if let Some(difference) = self.archive.compare(&next, self.seqs, &self.contents).await? {
+                return Ok(Some(difference));
+            }
+        }
+    }
+
+    /// The next keys, with the contents of which the index knows that they differ: in key order each line lies in another pack
+    /// than the one before, and its frame would be decompressed for it alone.
+    async fn read_ahead(&mut self) -> Result<(), QueryError> {
+        let (mut next, mut wanted, mut bytes) = (Vec::new(), Vec::new(), 0);
+        self.contents.clear();
+        while bytes < AHEAD_BYTES
+            && next.len() < AHEAD_KEYS
+            && let Some(Touched { key, links, line }) = self.keys.next()
+        {
+            let Some(id) = self.archive.view().id(&key)? else { continue };
+            let mut found = Next::look_up(self.archive, key, id, links, self.seqs)?;
+            if found.content_differs() {
+                for (side, version) in found.versions.iter().enumerate() {
+                    let Some(version) = version.filter(|version| version.kind != VersionKind::Removed) else {
+                        continue;
+                    };
+                    bytes += version.place.len as usize;
+                    // What lies between the two was read already.
+                    let line = line.as_ref().filter(|(seq, _)| *seq == version.seq);
+                    match line.and_then(|(_, line)| keep(&mut self.contents, line, &found.key, &version)) {
+                        Some(content) => found.contents[side] = Some(content),
+                        None => wanted.push((version, (next.len(), side))),
+                    }
+                }
+            }
+            next.push(found);
+        }
+        let (archive, contents) = (self.archive, &mut self.contents);
+        archive
+            .each_line(wanted, |version, &(at, side), line| {
+                let Next { key, contents: own, .. } = &mut next[at];
+                own[side] = keep(contents, line, key, version);
+            })
+            .await?;
+        self.next = next.into_iter();
+        Ok(())
+    }
+}
+
+/// Keeps the canonical content of a line, if the line is that of `key` and its content has the hash that the index knows.
+fn keep(contents: &mut Vec<u8>, line: &[u8], key: &Key, version: &Version) -> Option<Range<usize>> {
+    let content = sound_content(line, key, version)?;
+    let start = contents.len();
+    contents.extend_from_slice(content);
+    Some(start..contents.len())
+}
+
+impl Next {
+    fn look_up(archive: &Archive, key: Key, id: u32, links: bool, seqs: [u64; 2]) -> Result<Next, QueryError> {
+        let versions = archive.view().versions_at(id, seqs)?;
+        Ok(Next { key, id, links, versions, contents: [None, None] })
+    }
+
+    /// `C` at one of the ends; zero where there is no content.
+    fn hash(&self, side: usize) -> Hash {
+        let there = self.versions[side].filter(|version| version.kind != VersionKind::Removed);
+        there.map_or(Hash::ZERO, |version| version.content)
+    }
+
+    fn content_differs(&self) -> bool {
+        self.hash(0) != self.hash(1)
+    }
+}
+
+impl Mentions {
+    /// Takes a line in; `None` where it is none. Events are no state and differ from nothing.
+    fn add(&mut self, line: &[u8], seq: u64, scope: &Scope) -> Option<()> {
+        let key = Line::read_key(line).ok()?;
+        let rest = line.get(KEY_AT + key.len() + 1..)?;
+        if rest.starts_with(b",\"e\":") {
+            return Some(());
+        }
+        if !self.all.contains_key(key) {
+            let parsed: Key = key.parse().ok()?;
+            if !scope.holds(&parsed) {
+                return Some(());
+            }
+            self.all.insert(key.to_owned(), Mention::default());
+        }
+        let mention = self.all.get_mut(key).expect("it was just made sure of");
+        if !rest.starts_with(b",\"c\":") {
+            // Links, or a removal, which ends them. Other forms of content are rare.
+            mention.links = true;
+            return Some(());
+        }
+        self.bytes -= mention.line.take().map_or(0, |(_, line)| line.len());
+        if self.bytes < AHEAD_BYTES {
+            self.bytes += line.len();
+            mention.line = Some((seq, line.to_vec()));
+        }
+        Some(())
+    }
+
+    fn into_touched(self) -> Result<Vec<Touched>, QueryError> {
+        let mut touched = Vec::with_capacity(self.all.len());
+        for (key, Mention { links, line }) in self.all {
+            touched.push(Touched { key: key.parse().map_err(IndexError::from)?, links, line });
+        }
+        touched.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(touched)
+    }
+}
+
+/// Where the key of a line begins.
+const KEY_AT: usize = "{\"k\":\"".len();
 
 impl Archive {
     /// Hands out what differs between `from` and `to`, sorted by key, until `each` breaks.
@@ -65,80 +235,69 @@ impl Archive {
         scope: &Scope,
         mut each: impl FnMut(Difference) -> Result<ControlFlow<()>, QueryError>,
     ) -> Result<(), QueryError> {
-        let mut keys = self.touched(from, to, scope).await?.into_iter().peekable();
-        while keys.peek().is_some() {
-            let (next, ahead) = self.read_ahead(&mut keys, from.capture.seq, to.capture.seq).await?;
-            for (key, id) in next {
-                if let Some(difference) = self.compare(&key, id, from.capture.seq, to.capture.seq, &ahead).await?
-                    && each(difference)?.is_break()
-                {
-                    return Ok(());
-                }
+        let mut differences = self.differences(from, to, scope).await?;
+        while let Some(difference) = differences.next().await? {
+            if each(difference)?.is_break() {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The next keys, with the lines of their contents: in key order each line lies in another pack than the one before, and its
-    /// frame would be decompressed for it alone.
-    async fn read_ahead(
-        &self,
-        keys: &mut impl Iterator<Item = Key>,
-        from: u64,
-        to: u64,
-    ) -> Result<(Vec<(Key, u32)>, Ahead), QueryError> {
-        let (mut next, mut wanted, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while bytes < AHEAD_BYTES
-            && let Some(key) = keys.next()
-        {
-            let Some(id) = self.view().id(&key)? else { continue };
-            let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
-            let is_same = old.map(|old| old.content) == new.map(|new| new.content);
-            for version in new.into_iter().chain(old.filter(|_| !is_same)) {
-                if version.kind != VersionKind::Removed {
-                    bytes += version.place.len as usize;
-                    wanted.push((version.pack, version.place.frame, version.place.offset, id, version));
-                }
-            }
-            next.push((key, id));
-        }
-        wanted.sort_unstable_by_key(|(pack, frame, offset, ..)| (*pack, *frame, *offset));
-        let mut ahead = Ahead::with_capacity(wanted.len());
-        for (pack, .., id, version) in wanted {
-            let pack = self.view().pack(pack)?;
-            // What can't be read is found again, and told, where it is needed.
-            if let Ok(line) = self.lines.line(&pack.name, pack.len, version.place).await {
-                ahead.insert((id, version.seq), line);
-            }
-        }
-        Ok((next, ahead))
-    }
-
-    /// What differs in one of the keys that [`Archive::touched`] gave.
+    /// What differs between `from` and `to`, sorted by key.
     ///
     /// # Errors
     /// The archive's.
-    pub async fn difference_of(
+    pub async fn differences(
+        &self,
+        from: &Instant,
+        to: &Instant,
+        scope: &Scope,
+    ) -> Result<Differences<'_>, QueryError> {
+        let keys = self.mentioned(from, to, scope).await?.into_iter();
+        let (next, contents) = (Vec::new().into_iter(), Vec::new());
+        Ok(Differences { archive: self, seqs: [from.capture.seq, to.capture.seq], keys, next, contents })
+    }
+
+    /// How an object that differs is shown to a person: by its later content or, where that names it by nothing, by the earlier.
+    ///
+    /// # Errors
+    /// The archive's.
+    pub async fn label_of_difference(
         &self,
         key: &Key,
         from: &Instant,
         to: &Instant,
-    ) -> Result<Option<Difference>, QueryError> {
-        // Whoever asked may have gone away, and what is read from memory would never let anybody notice.
-        tokio::task::consume_budget().await;
-        match self.view().id(key)? {
-            Some(id) => self.compare(key, id, from.capture.seq, to.capture.seq, &Ahead::default()).await,
-            None => Ok(None),
+    ) -> Result<Option<String>, QueryError> {
+        let Some(id) = self.view().id(key)? else { return Ok(None) };
+        let next = Next::look_up(self, key.clone(), id, false, [from.capture.seq, to.capture.seq])?;
+        let sides: &[usize] = if next.content_differs() { &[1, 0] } else { &[1] };
+        for side in sides {
+            let Some(version) = &next.versions[*side] else { continue };
+            if let Some(label) = self.content(key, version).await?.as_ref().and_then(label_of) {
+                return Ok(Some(label));
+            }
         }
+        Ok(None)
     }
 
     /// Keys that may differ: those that a capture between the two says something of.
     ///
     /// # Errors
     /// The archive's.
-    pub async fn touched(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<BTreeSet<Key>, QueryError> {
+    pub(super) async fn touched(
+        &self,
+        from: &Instant,
+        to: &Instant,
+        scope: &Scope,
+    ) -> Result<BTreeSet<Key>, QueryError> {
+        Ok(self.mentioned(from, to, scope).await?.into_iter().map(|touched| touched.key).collect())
+    }
+
+    async fn mentioned(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<Vec<Touched>, QueryError> {
+        let whole = |key| Touched { key, links: true, line: None };
         if let Some(object) = &scope.object {
-            return Ok([object.clone()].into_iter().filter(|key| scope.holds(key)).collect());
+            return Ok([object.clone()].into_iter().filter(|key| scope.holds(key)).map(whole).collect());
         }
         let (low, high) = (from.capture.seq.min(to.capture.seq), from.capture.seq.max(to.capture.seq));
         let mut between = Vec::new();
@@ -146,38 +305,54 @@ impl Archive {
         let mut next = self.view().capture_after(low)?;
         while let Some(capture) = next.filter(|capture| capture.seq <= high && readable) {
             readable = !capture.unknown && between.len() < READ_PACKS_OF;
+            if capture.opens_segment && readable {
+                readable = self.are_readable(between.last().copied().unwrap_or(low), capture.seq).await?;
+            }
             between.push(capture.seq);
             next = self.view().capture_after(capture.seq)?;
         }
-        let mut keys = BTreeSet::new();
+        let mut mentions = Mentions::default();
         for seq in between {
             if readable {
-                readable = match self.keys_changed_at(seq, scope, &mut keys).await {
+                readable = match self.mentioned_at(seq, scope, &mut mentions).await {
                     // Which keys changed the index knows too, only slower; content from that pack still fails.
                     Err(QueryError::Read(error)) if !is_transient(&error) => false,
                     other => other.map(|()| true)?,
                 };
             }
         }
-        if !readable {
-            self.view().each_key(scope.collection.as_deref(), |key, _| {
-                keys.insert(key);
-                Ok::<_, IndexError>(ControlFlow::Continue(()))
-            })?;
+        if readable {
+            return mentions.into_touched();
         }
-        Ok(keys)
+        let mut all = Vec::new();
+        self.view().each_key(scope.collection.as_deref(), |key, _| {
+            all.push(whole(key));
+            Ok::<_, IndexError>(ControlFlow::Continue(()))
+        })?;
+        Ok(all)
     }
 
-    async fn keys_changed_at(&self, seq: u64, scope: &Scope, keys: &mut BTreeSet<Key>) -> Result<(), QueryError> {
+    /// Whether every entry between two is there. A capture behind one that is lost says what changed since a state that nobody
+    /// knows; where it opens a segment, the state after it is known all the same.
+    async fn are_readable(&self, before: u64, after: u64) -> Result<bool, QueryError> {
+        for seq in before + 1..after {
+            match self.entry(seq).await {
+                Ok(_) => {}
+                Err(QueryError::Entry { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn mentioned_at(&self, seq: u64, scope: &Scope, mentions: &mut Mentions) -> Result<(), QueryError> {
         let body = self.body(seq).await?;
         let mut damaged = None;
         for pack in body.delta.iter().flat_map(|delta| &delta.packs) {
-            read_pack(&*self.store, pack, |line, _| match key_of(line) {
-                Some(key) if !scope.holds(&key) || keys.contains(&key) => {}
-                Some(key) => {
-                    keys.insert(key);
+            read_pack(&*self.store, pack, |line, _| {
+                if mentions.add(line, seq, scope).is_none() {
+                    damaged = Some(pack.n.clone());
                 }
-                None => damaged = Some(pack.n.clone()),
             })
             .await?;
         }
@@ -191,73 +366,42 @@ impl Archive {
     }
 
     /// What differs in one key; content is read only where the index knows that it differs.
-    async fn compare(
-        &self,
-        key: &Key,
-        id: u32,
-        from: u64,
-        to: u64,
-        ahead: &Ahead,
-    ) -> Result<Option<Difference>, QueryError> {
-        let (old, new) = (self.view().version_at(id, from)?, self.view().version_at(id, to)?);
-        let hash = |version: Option<Version>| {
-            version.filter(|version| version.kind != VersionKind::Removed).map_or(Hash::ZERO, |version| version.content)
+    async fn compare(&self, next: &Next, seqs: [u64; 2], contents: &[u8]) -> Result<Option<Difference>, QueryError> {
+        let [from, to] = seqs;
+        let key = &next.key;
+        let [was_there, is_there] = [0, 1].map(|side| !next.hash(side).is_zero());
+        // Where no line says anything of its links they didn't turn; whether there are any matters where there is no content.
+        let turns = match next.links || !was_there || !is_there {
+            true => self.view().turns(next.id, from, to)?,
+            false => Turns::default(),
         };
-        // A row is one stretch of time with the same properties: what holds at both instants doesn't differ, and most
-        // links of a group that changed didn't.
         let (mut old_links, mut new_links) = (Links::new(), Links::new());
-        let (mut had_links, mut has_links) = (false, false);
-        for row in self.view().links_from_during(id, None, &(from.min(to)..=from.max(to)))? {
-            let (held, holds) = (row.holds_at(from), row.holds_at(to));
-            had_links |= held;
-            has_links |= holds;
-            if held != holds {
-                let links = if held { &mut old_links } else { &mut new_links };
-                links.entry(row.relation).or_default().insert(self.view().key(row.target)?, row.properties);
-            }
+        for row in turns.rows {
+            let links = if row.holds_at(from) { &mut old_links } else { &mut new_links };
+            links.entry(row.relation).or_default().insert(self.view().key(row.target)?, row.properties);
         }
         let links = diff::links(&old_links, &new_links);
-        let same_content = hash(old) == hash(new);
-        if same_content && links.is_empty() {
+        let mut properties = Vec::new();
+        if next.content_differs() {
+            let mut read = [None, None];
+            for (side, read) in read.iter_mut().enumerate() {
+                *read = match (&next.contents[side], &next.versions[side]) {
+                    (Some(content), _) => Some(Cow::Borrowed(&contents[content.clone()])),
+                    (None, Some(version)) => self.content(key, version).await?.as_ref().map(comparable).map(Cow::Owned),
+                    (None, None) => None,
+                };
+            }
+            let [before, after] = read;
+            properties = diff::content(before.as_deref(), after.as_deref());
+        } else if links.is_empty() {
             return Ok(None);
         }
-        let new_content = self.read((key, id), new, ahead).await?;
-        let mut label = new_content.as_ref().and_then(label_of);
-        let mut properties = Vec::new();
-        if !same_content {
-            let old_content = self.read((key, id), old, ahead).await?;
-            label = label.or_else(|| old_content.as_ref().and_then(label_of));
-            let (before, after) = (old_content.as_ref().map(comparable), new_content.as_ref().map(comparable));
-            properties = diff::content(before.as_deref(), after.as_deref());
-        }
-        let was = !hash(old).is_zero() || had_links;
-        let is = !hash(new).is_zero() || has_links;
-        let change = Change::between(was, is);
-        Ok(change.map(|change| Difference { key: key.clone(), label, change, properties, links }))
-    }
-
-    async fn read(
-        &self,
-        (key, id): (&Key, u32),
-        version: Option<Version>,
-        ahead: &Ahead,
-    ) -> Result<Option<Content>, QueryError> {
-        let Some(version) = version else { return Ok(None) };
-        match ahead.get(&(id, version.seq)) {
-            Some(line) => checked(self.view().pack(version.pack)?, key, &version, line).map(Some),
-            None => self.content(key, &version).await,
-        }
+        let change = Change::between(was_there || turns.had, is_there || turns.has);
+        Ok(change.map(|change| Difference { key: key.clone(), change, properties, links }))
     }
 }
 
 /// Whether reading again may help.
 fn is_transient(error: &ReadError) -> bool {
     matches!(error, ReadError::Store { source, .. } if source.is_transient())
-}
-
-/// The key of a line; keys need no escapes, so it ends at the next quote.
-fn key_of(line: &[u8]) -> Option<Key> {
-    let rest = line.strip_prefix(b"{\"k\":\"")?;
-    let end = rest.iter().position(|&b| b == b'"')?;
-    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
 }

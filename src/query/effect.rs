@@ -7,10 +7,12 @@
 //! given in another way is no change. Memberships themselves are in the difference; here is what they give: roles, app roles,
 //! delegated grants, ownership, applications without assignment. Whom policies cover is [`super::policy_effect`]'s.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::Arc;
 
-use super::access::{Access, Evaluator, Power, Words};
+use super::access::{Access, Evaluator, Held, Power, Step, Words};
 use super::{Archive, Instant, PolicyEffects, QueryError, Scope};
 use crate::canonical::Key;
 use crate::index::{Version, VersionKind};
@@ -41,8 +43,8 @@ pub struct Effect {
     pub turned: Turned,
     /// Who, what and how.
     pub access: Access,
-    /// What they gained or lost, in words as of the end at which they have it.
-    pub words: Words,
+    /// What they gained or lost, in words as of the end at which they have it: the same for all who did.
+    pub words: Arc<Words>,
 }
 
 /// An account that came or went, or was switched on or off.
@@ -122,23 +124,30 @@ impl Archive {
     /// The archive's.
     pub async fn effects(&self, from: &Instant, to: &Instant, scope: &Scope) -> Result<Effects, QueryError> {
         let bare = |instant: &Instant| Instant { asked: None, ..*instant };
-        let mut sides = [Side::new(self, &bare(from))?, Side::new(self, &bare(to))?];
+        let (low, high) = (from.capture.seq.min(to.capture.seq), from.capture.seq.max(to.capture.seq));
+        let during = low..=high;
+        let mut sides = [Side::new(self, &bare(from), &during)?, Side::new(self, &bare(to), &during)?];
         let mut concerned = BTreeSet::new();
         let mut effects = Effects::default();
         // A grant concerns somebody else than its own object: what changed anywhere may concern those that are asked about.
         let touched = self.touched(from, to, &Scope::default()).await?;
         effects.policies = self.policy_effects([&sides[0].evaluator, &sides[1].evaluator], &touched).await?;
+        let groups: Vec<Key> = touched.iter().filter(|key| key.collection() == "group").cloned().collect();
+        let mut groups = groups.into_iter().peekable();
+        while groups.peek().is_some() {
+            for key in self.read_grants_ahead(&mut groups, &during).await? {
+                let Some(id) = self.view().id(&key)? else { continue };
+                // Of a group that gives nothing at either end nobody gains or loses anything by a membership.
+                let [before, after] = &mut sides;
+                if before.gives(id, &key).await? || after.gives(id, &key).await? {
+                    concerned.extend(self.other_ends(id, "members", from, to)?);
+                }
+                concerned.extend(self.other_ends(id, "owners", from, to)?);
+            }
+        }
         for key in touched {
             let Some(id) = self.view().id(&key)? else { continue };
             match key.collection() {
-                "group" => {
-                    // Of a group that gives nothing at either end nobody gains or loses anything by a membership.
-                    let [before, after] = &mut sides;
-                    if before.gives(&key).await? || after.gives(&key).await? {
-                        concerned.extend(self.other_ends(id, "members", from, to)?);
-                    }
-                    concerned.extend(self.other_ends(id, "owners", from, to)?);
-                }
                 "application" => concerned.extend(self.other_ends(id, "owners", from, to)?),
                 "servicePrincipal" => {
                     concerned.extend(self.other_ends(id, "owners", from, to)?);
@@ -166,25 +175,20 @@ impl Archive {
             concerned.retain(|key| scope.holds(key));
         }
         effects.concerned = concerned.len();
-        for subject in concerned {
-            let [before, after] = &mut sides;
-            let (had, has) = (before.powers(&subject).await?, after.powers(&subject).await?);
-            let gained = has.iter().filter(|(power, _)| !had.contains_key(*power)).map(|row| (Turned::Gained, row));
-            let lost = had.iter().filter(|(power, _)| !has.contains_key(*power)).map(|row| (Turned::Lost, row));
-            for (turned, (power, access)) in gained.chain(lost) {
-                if !concerns(access, scope) {
-                    continue;
-                }
-                if is_first_sight(access, from) {
-                    effects.first_seen += 1;
-                    continue;
-                }
-                let end = if turned == Turned::Lost { &before.evaluator } else { &after.evaluator };
-                effects.access.push(Effect { turned, access: access.clone(), words: end.words(power).await? });
+        let mut concerned = concerned.into_iter().peekable();
+        while concerned.peek().is_some() {
+            for subject in self.read_grants_ahead(&mut concerned, &during).await? {
+                let [before, after] = &mut sides;
+                let (had, has) = (before.powers(&subject).await?, after.powers(&subject).await?);
+                after.tell(&has, &had, Turned::Gained, &subject, (scope, from), &mut effects).await?;
+                before.tell(&had, &has, Turned::Lost, &subject, (scope, from), &mut effects).await?;
             }
         }
         // What weighs most comes first: roles, then what applications are allowed, then the rest.
-        effects.access.sort_by_cached_key(|effect| (effect.turned, weight(&effect.access), effect.access.clone()));
+        effects.access.sort_by(|a, b| {
+            let rank = |effect: &Effect| (effect.turned, weight(&effect.access));
+            rank(a).cmp(&rank(b)).then_with(|| a.access.cmp(&b.access))
+        });
         effects.accounts.sort();
         effects.accounts.dedup();
         Ok(effects)
@@ -199,6 +203,34 @@ impl Archive {
         }
         let turned = turns.into_iter().filter(|(_, turn)| *turn != 0);
         turned.map(|(target, _)| Ok(self.view().key(target)?)).collect()
+    }
+
+    /// The next ones, after what may give them something was read in the order in which it lies.
+    async fn read_grants_ahead(
+        &self,
+        holders: &mut impl Iterator<Item = Key>,
+        during: &RangeInclusive<u64>,
+    ) -> Result<Vec<Key>, QueryError> {
+        let (mut next, mut versions) = (Vec::new(), Vec::new());
+        while versions.len() < GRANTS_AHEAD
+            && next.len() < GRANTS_AHEAD
+            && let Some(who) = holders.next()
+        {
+            tokio::task::consume_budget().await;
+            let is_application = who.collection() == "servicePrincipal";
+            let id = who.decoded_id();
+            for property in ["principalId", "clientId"].iter().take(1 + usize::from(is_application)) {
+                for row in self.view().with_value_during(property, &id, during)? {
+                    versions.extend(self.view().versions(row.source)?);
+                }
+            }
+            if is_application && let Some(own) = self.view().id(&who)? {
+                versions.extend(self.view().versions(own)?);
+            }
+            next.push(who);
+        }
+        self.have_at_hand(versions).await?;
+        Ok(next)
     }
 
     fn account(&self, key: &Key, id: u32, from: &Instant, to: &Instant) -> Result<Option<AccountEffect>, QueryError> {
@@ -240,16 +272,46 @@ fn reaches_members(power: &Power) -> bool {
     matches!(power, Power::Role { .. } | Power::AppRole { .. })
 }
 
+/// Contents that are read together: a third of what a reader keeps.
+const GRANTS_AHEAD: usize = 8192;
+
+/// What a group gives its direct members, and when all of it held.
+struct Given {
+    access: Access,
+    held: Held,
+}
+
+/// How somebody comes to a power.
+enum Way {
+    /// By what they are given themselves: its number.
+    Own(usize),
+    /// By a membership, and by what that group gives: their numbers.
+    Through(usize, usize),
+}
+
+/// What somebody can do at one end, by one way each.
+#[derive(Default)]
+struct Powers {
+    own: Vec<Access>,
+    memberships: Vec<(Step, Arc<Vec<Given>>)>,
+    /// Every power once, in order.
+    ways: BTreeMap<Power, Way>,
+}
+
 /// One end of a difference, with what was evaluated there already.
 struct Side<'a> {
     evaluator: Evaluator<'a>,
     instant: Instant,
-    granted: BTreeMap<Key, Vec<Access>>,
+    during: RangeInclusive<u64>,
+    /// What groups give their members, by their numbers. Most give nothing.
+    given: HashMap<u32, Arc<Vec<Given>>>,
+    words: BTreeMap<Power, Arc<Words>>,
 }
 
 impl<'a> Side<'a> {
-    fn new(archive: &'a Archive, instant: &Instant) -> Result<Self, QueryError> {
-        Ok(Side { evaluator: Evaluator::at(archive, instant)?, instant: *instant, granted: BTreeMap::new() })
+    fn new(archive: &'a Archive, instant: &Instant, during: &RangeInclusive<u64>) -> Result<Self, QueryError> {
+        let (evaluator, during) = (Evaluator::at(archive, instant)?, during.clone());
+        Ok(Side { evaluator, instant: *instant, during, given: HashMap::new(), words: BTreeMap::new() })
     }
 
     /// To whom a grant is given here.
@@ -272,36 +334,106 @@ impl<'a> Side<'a> {
         Ok(members)
     }
 
-    /// What somebody can do here, by one path each.
-    async fn powers(&mut self, subject: &Key) -> Result<BTreeMap<Power, Access>, QueryError> {
-        let mut powers = BTreeMap::new();
-        for access in self.granted(subject).await?.clone() {
-            powers.insert(access.power.clone(), access);
+    /// What somebody can do here, by one way each: by what they are given themselves or else by the first group that gives it.
+    async fn powers(&mut self, subject: &Key) -> Result<Powers, QueryError> {
+        let own = self.evaluator.granted(subject).await?;
+        let mut powers = Powers { own, ..Powers::default() };
+        for (at, access) in powers.own.iter().enumerate() {
+            powers.ways.insert(access.power.clone(), Way::Own(at));
         }
-        for (_, group, step) in self.evaluator.groups_of(subject)? {
-            for granted in self.granted(&group).await?.clone() {
-                if reaches_members(&granted.power)
-                    && !powers.contains_key(&granted.power)
-                    && let Some(access) = self.evaluator.through(subject, &step, &granted)?
+        for (id, group, step) in self.evaluator.groups_of(subject)? {
+            let given = self.given(id, &group).await?;
+            if given.is_empty() {
+                continue;
+            }
+            let membership = powers.memberships.len();
+            for (at, one) in given.iter().enumerate() {
+                if let Entry::Vacant(place) = powers.ways.entry(one.access.power.clone())
+                    && self.reaches(&step, one)
                 {
-                    powers.insert(access.power.clone(), access);
+                    place.insert(Way::Through(membership, at));
                 }
             }
+            powers.memberships.push((step, given));
         }
         Ok(powers)
     }
 
-    /// Whether a group gives its members anything here: roles or app roles, which reach direct members.
-    async fn gives(&mut self, group: &Key) -> Result<bool, QueryError> {
-        Ok(self.granted(group).await?.iter().any(|access| reaches_members(&access.power)))
+    /// Whether [`Evaluator::through`] comes to anything here, of which most is held at both ends and never told.
+    fn reaches(&self, step: &Step, given: &Given) -> bool {
+        let window = &self.evaluator.facts.window;
+        let held = step.held.and(given.held);
+        held.is_some_and(|held| window.sureness(&held).is_some())
+            && window.admits(given.access.term.0, given.access.term.1)
     }
 
-    /// What is given to somebody or a group itself.
-    async fn granted(&mut self, holder: &Key) -> Result<&Vec<Access>, QueryError> {
-        if !self.granted.contains_key(holder) {
-            let found = self.evaluator.granted(holder).await?;
-            self.granted.insert(holder.clone(), found);
+    /// Tells what somebody has at this end and hasn't at the other.
+    async fn tell(
+        &mut self,
+        mine: &Powers,
+        other: &Powers,
+        turned: Turned,
+        subject: &Key,
+        (scope, from): (&Scope, &Instant),
+        effects: &mut Effects,
+    ) -> Result<(), QueryError> {
+        for (power, way) in mine.ways.iter().filter(|(power, _)| !other.ways.contains_key(*power)) {
+            let access = match way {
+                Way::Own(at) => mine.own[*at].clone(),
+                Way::Through(membership, at) => {
+                    let (step, given) = &mine.memberships[*membership];
+                    let through = self.evaluator.through(subject, step, &given[*at].access)?;
+                    debug_assert!(through.is_some(), "what reaches a member comes to an access");
+                    let Some(access) = through else { continue };
+                    access
+                }
+            };
+            if !concerns(&access, scope) {
+                continue;
+            }
+            if is_first_sight(&access, from) {
+                effects.first_seen += 1;
+                continue;
+            }
+            effects.access.push(Effect { turned, access, words: self.words(power).await? });
         }
-        Ok(&self.granted[holder])
+        Ok(())
+    }
+
+    async fn words(&mut self, power: &Power) -> Result<Arc<Words>, QueryError> {
+        if let Some(words) = self.words.get(power) {
+            return Ok(words.clone());
+        }
+        let words = Arc::new(self.evaluator.words(power).await?);
+        self.words.insert(power.clone(), words.clone());
+        Ok(words)
+    }
+
+    /// Whether a group gives its members anything here: roles or app roles, which reach direct members.
+    async fn gives(&mut self, id: u32, group: &Key) -> Result<bool, QueryError> {
+        Ok(!self.given(id, group).await?.is_empty())
+    }
+
+    /// What a group gives its members.
+    async fn given(&mut self, id: u32, group: &Key) -> Result<Arc<Vec<Given>>, QueryError> {
+        if let Some(given) = self.given.get(&id) {
+            return Ok(given.clone());
+        }
+        let mut given = Vec::new();
+        // Roles and app roles name whom they are given to: to most groups nothing is.
+        let named =
+            self.evaluator.facts.archive.view().with_value_during("principalId", &group.decoded_id(), &self.during)?;
+        if !named.is_empty() {
+            let granted = self.evaluator.granted(group).await?;
+            for access in granted.into_iter().filter(|access| reaches_members(&access.power)) {
+                let steps = access.path.iter().map(|step| Some(step.held));
+                if let Some(held) = steps.reduce(|one, other| one?.and(other?)).flatten() {
+                    given.push(Given { access, held });
+                }
+            }
+        }
+        let given = Arc::new(given);
+        self.given.insert(id, given.clone());
+        Ok(given)
     }
 }

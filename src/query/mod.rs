@@ -24,6 +24,7 @@ use crate::index::{self, CaptureRow, CaughtUp, Index, IndexError, PackFile, Vers
 use crate::store::{Store, StoreError};
 
 pub mod access;
+mod ahead;
 mod as_of;
 mod attribution;
 pub mod conditional_access;
@@ -31,6 +32,7 @@ mod coverage;
 mod difference;
 mod dump;
 mod effect;
+mod everybody;
 mod history;
 mod library;
 mod memory;
@@ -45,7 +47,7 @@ pub use as_of::{Answer, Link};
 pub use attribution::{Actor, Attributed, Attribution, Matter, Turn};
 use attribution::{has_failed, role_activity};
 pub use coverage::{Basis, Certainty, Gap};
-pub use difference::{Difference, Scope};
+pub use difference::{Difference, Differences, Scope};
 pub use effect::{AccountEffect, Effect, Effects, Turned};
 pub use history::Revision;
 pub use library::Library;

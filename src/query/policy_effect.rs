@@ -7,10 +7,12 @@
 //! accounts that are there at both ends: one that came or went is told as that. Where it can't be told whether somebody is covered,
 //! at either end, they are counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::access::{Assignments, Evaluator, Power};
-use super::conditional_access::{Policy, Reason, State, Verdict};
+use super::conditional_access::{Identity, Person, Policy, Reason, State, Verdict};
+use super::everybody::{Everybody, Known};
 use super::{Archive, QueryError};
 use crate::canonical::Key;
 
@@ -86,15 +88,69 @@ impl<'e, 'a> End<'e, 'a> {
         policy: Option<&Policy>,
         assignments: &Assignments,
         who: &Key,
-    ) -> Result<Option<(Verdict, Vec<Reason>)>, QueryError> {
+    ) -> Result<Option<Judged>, QueryError> {
         let Some(id) = self.evaluator.facts.archive.view().id(who)? else { return Ok(None) };
         let Some(_) = self.evaluator.facts.content_at_end(id, who).await? else { return Ok(None) };
         let variants = self.evaluator.variants(id, who).await?;
-        let Some(person) = assignments.person(who, &variants) else { return Ok(None) };
-        let Some(policy) = policy else { return Ok(Some((Verdict::NotTargeted, Vec::new()))) };
-        let coverage = policy.covers(&person);
-        let reasons = if coverage.verdict == Verdict::Excluded { coverage.excluded } else { coverage.included };
-        Ok(Some((coverage.verdict, reasons)))
+        Ok(assignments.person(who, &variants).map(|person| judge(policy, &person)))
+    }
+}
+
+/// What somebody is to a policy, and why.
+type Judged = (Verdict, Arc<Vec<Reason>>);
+
+fn judge(policy: Option<&Policy>, person: &Person) -> Judged {
+    let Some(policy) = policy else { return (Verdict::NotTargeted, Arc::default()) };
+    let coverage = policy.covers(person);
+    let reasons = if coverage.verdict == Verdict::Excluded { coverage.excluded } else { coverage.included };
+    (coverage.verdict, Arc::new(reasons))
+}
+
+/// Judges people by one policy at one end. Of whom it names neither themselves nor a group or role that they have, it can only tell
+/// the kind of account: those are judged once for each kind.
+struct Judge<'j, 'e, 'a> {
+    end: &'j End<'e, 'a>,
+    policy: Option<&'j Policy>,
+    assignments: &'j Assignments,
+    /// Members of its groups, and holders of its roles.
+    held: HashSet<&'j Key>,
+    /// Whom it names by id, in lower case.
+    named: HashSet<String>,
+    kinds: Vec<(Identity, Judged)>,
+}
+
+impl<'j, 'e, 'a> Judge<'j, 'e, 'a> {
+    fn new(end: &'j End<'e, 'a>, policy: Option<&'j Policy>, assignments: &'j Assignments) -> Self {
+        let holders = assignments.groups.values().chain(assignments.roles.values());
+        let users = policy.into_iter().flat_map(|policy| policy.users.include.iter().chain(&policy.users.exclude));
+        Judge {
+            end,
+            policy,
+            assignments,
+            held: holders.flat_map(BTreeMap::keys).collect(),
+            named: users.map(|id| id.to_ascii_lowercase()).collect(),
+            kinds: Vec::new(),
+        }
+    }
+
+    async fn verdict(&mut self, who: &Key, known: Known<'_>) -> Result<Option<Judged>, QueryError> {
+        let identity = match known {
+            Known::Absent => return Ok(None),
+            Known::As(identity) if !self.held.contains(who) && !self.is_named(who) => identity,
+            _ => return self.end.verdict(self.policy, self.assignments, who).await,
+        };
+        if let Some((_, judged)) = self.kinds.iter().find(|(kind, _)| kind == identity) {
+            return Ok(Some(judged.clone()));
+        }
+        let (groups, roles) = (BTreeMap::new(), BTreeMap::new());
+        let person = Person { id: who.decoded_id(), identity: identity.clone(), groups, roles };
+        let judged = judge(self.policy, &person);
+        self.kinds.push((identity.clone(), judged.clone()));
+        Ok(Some(judged))
+    }
+
+    fn is_named(&self, who: &Key) -> bool {
+        !self.named.is_empty() && self.named.contains(&who.decoded_id().to_ascii_lowercase())
     }
 }
 
@@ -115,22 +171,35 @@ impl Archive {
         let what = what(&sides, touched)?;
         let keys: BTreeSet<&Key> = ends.iter().flat_map(|end| end.policies.keys()).collect();
         let mut effects = PolicyEffects::default();
+        let mut everybody: Option<Everybody> = None;
         for key in keys {
             let policies = [ends[0].enforced(key), ends[1].enforced(key)];
-            let candidates = candidates(&ends, policies, touched.contains(key), &what).await?;
-            if candidates.is_empty() {
+            let Candidates { some, all, assignments } =
+                candidates(&ends, policies, touched.contains(key), &what).await?;
+            if some.is_empty() && !all {
                 continue;
             }
-            let assignments = [ends[0].assignments(policies[0]).await?, ends[1].assignments(policies[1]).await?];
+            let assignments = match assignments {
+                Some(assignments) => assignments,
+                None => [ends[0].assignments(policies[0]).await?, ends[1].assignments(policies[1]).await?],
+            };
+            if all && everybody.is_none() {
+                everybody = Some(Everybody::read(self, sides).await?);
+            }
+            let users = everybody.as_ref().filter(|_| all);
+            let people =
+                some.iter().map(|who| (who, [Known::Unclear; 2])).chain(users.into_iter().flat_map(Everybody::iter));
             // Who is looked at only because something else of the policy changed depends on the same as before.
             let is_renamed = match policies {
                 [Some(before), Some(after)] => before != after && before.is_for_the_same(after),
                 _ => false,
             };
+            let mut judges = [0, 1].map(|at| Judge::new(&ends[at], policies[at], &assignments[at]));
             let mut count = PolicyCount { policy: key.clone(), began: 0, stopped: 0, unclear: 0 };
-            for who in candidates {
-                let before = ends[0].verdict(policies[0], &assignments[0], &who).await?;
-                let after = ends[1].verdict(policies[1], &assignments[1], &who).await?;
+            for (who, known) in people {
+                tokio::task::consume_budget().await;
+                let before = judges[0].verdict(who, known[0]).await?;
+                let after = judges[1].verdict(who, known[1]).await?;
                 let (Some((before, _)), Some((after, reasons))) = (before, after) else { continue };
                 if before == Verdict::Depends || after == Verdict::Depends {
                     count.unclear += usize::from(before != after || !is_renamed);
@@ -146,8 +215,8 @@ impl Archive {
                 };
                 if count.began + count.stopped < MOST_NAMED {
                     let by = reasons.iter().filter_map(Reason::key).collect();
-                    let after = told.to_owned();
-                    effects.named.push(PolicyEffect { policy: key.clone(), began: is, subject: who, after, by });
+                    let (subject, after) = (who.clone(), told.to_owned());
+                    effects.named.push(PolicyEffect { policy: key.clone(), began: is, subject, after, by });
                 }
                 *if is { &mut count.began } else { &mut count.stopped } += 1;
             }
@@ -182,19 +251,29 @@ fn what(sides: &[&Evaluator<'_>; 2], touched: &BTreeSet<Key>) -> Result<Touched,
 }
 
 /// Whose coverage by a policy may differ.
+#[derive(Default)]
+struct Candidates {
+    some: BTreeSet<Key>,
+    /// Whether every user is one.
+    all: bool,
+    /// Who is in the groups of the policy and holds its roles at both ends, where that was looked up.
+    assignments: Option<[Assignments; 2]>,
+}
+
 async fn candidates(
     ends: &[End<'_, '_>; 2],
     policies: [Option<&Policy>; 2],
     is_touched: bool,
     what: &Touched,
-) -> Result<BTreeSet<Key>, QueryError> {
-    let mut found = BTreeSet::new();
+) -> Result<Candidates, QueryError> {
+    let mut found = Candidates::default();
     let some: Vec<&Policy> = policies.iter().flatten().copied().collect();
     let Some(policy) = some.last() else { return Ok(found) };
     if is_touched && policies[0] != policies[1] {
-        let workloads = some.iter().any(|policy| policy.is_about_workloads());
-        for collection in ["user", "servicePrincipal"].iter().take(1 + usize::from(workloads)) {
-            found.extend(ends[1].evaluator.facts.objects(collection)?.into_iter().map(|(_, key)| key));
+        found.all = true;
+        if some.iter().any(|policy| policy.is_about_workloads()) {
+            let principals = ends[1].evaluator.facts.objects("servicePrincipal")?;
+            found.some.extend(principals.into_iter().map(|(_, key)| key));
         }
         return Ok(found);
     }
@@ -208,11 +287,12 @@ async fn candidates(
         let assignments = [ends[0].assignments(policies[0]).await?, ends[1].assignments(policies[1]).await?];
         for id in concerned.into_iter().chain(&roles) {
             let [before, after] = [&assignments[0], &assignments[1]].map(|own| own.all_of(id).collect::<BTreeSet<_>>());
-            found.extend(before.symmetric_difference(&after).map(|key| (*key).clone()));
+            found.some.extend(before.symmetric_difference(&after).map(|key| (*key).clone()));
         }
+        found.assignments = Some(assignments);
     }
     if policy.guests.is_some() || policy.excluded_guests.is_some() || policy.names_guests() {
-        found.extend(what.users.iter().cloned());
+        found.some.extend(what.users.iter().cloned());
     }
     Ok(found)
 }

@@ -100,15 +100,14 @@ impl Lines {
             }
             Lines::Diff { archive, scope, bases, with_effect } => {
                 let (from, to) = (&bases[0].instant, &bases[1].instant);
-                for key in archive.touched(from, to, scope).await? {
-                    if let Some(difference) = archive.difference_of(&key, from, to).await? {
-                        outlet.line(&objects::difference(&difference)).await?;
-                    }
+                let mut differences = archive.differences(from, to, scope).await?;
+                while let Some(difference) = differences.next().await? {
+                    outlet.line(&objects::difference(&difference)).await?;
                 }
                 if *with_effect {
                     let found = archive.effects(from, to, scope).await?;
-                    for line in effects::rows(archive, to, &found)? {
-                        outlet.line(&line).await?;
+                    for line in effects::rows(archive, to, &found) {
+                        outlet.line(&line?).await?;
                     }
                 }
                 outlet.end(&[&bases[0], &bases[1]]).await

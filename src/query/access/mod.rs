@@ -27,7 +27,7 @@ mod words;
 
 pub use facts::{Facts, Linked, Said, Subject};
 pub use held::{Held, Sureness, Window};
-pub use person::Assignments;
+pub use person::{Assignments, Variants};
 pub use roles::{EVERYWHERE, Form};
 pub use words::Words;
 
