@@ -132,19 +132,7 @@ impl Archive {
         // A grant concerns somebody else than its own object: what changed anywhere may concern those that are asked about.
         let touched = self.touched(from, to, &Scope::default()).await?;
         effects.policies = self.policy_effects([&sides[0].evaluator, &sides[1].evaluator], &touched).await?;
-        let groups: Vec<Key> = touched.iter().filter(|key| key.collection() == "group").cloned().collect();
-        let mut groups = groups.into_iter().peekable();
-        while groups.peek().is_some() {
-            for key in self.read_grants_ahead(&mut groups, &during).await? {
-                let Some(id) = self.view().id(&key)? else { continue };
-                // Of a group that gives nothing at either end nobody gains or loses anything by a membership.
-                let [before, after] = &mut sides;
-                if before.gives(id, &key).await? || after.gives(id, &key).await? {
-                    concerned.extend(self.other_ends(id, "members", from, to)?);
-                }
-                concerned.extend(self.other_ends(id, "owners", from, to)?);
-            }
-        }
+        concerned.extend(self.of_groups(&touched, &mut sides, (from, to), &during).await?);
         for key in touched {
             let Some(id) = self.view().id(&key)? else { continue };
             match key.collection() {
@@ -203,6 +191,31 @@ impl Archive {
         }
         let turned = turns.into_iter().filter(|(_, turn)| *turn != 0);
         turned.map(|(target, _)| Ok(self.view().key(target)?)).collect()
+    }
+
+    /// Who became or ceased to be a member of a group that gives something, or an owner.
+    async fn of_groups(
+        &self,
+        touched: &BTreeSet<Key>,
+        sides: &mut [Side<'_>; 2],
+        (from, to): (&Instant, &Instant),
+        during: &RangeInclusive<u64>,
+    ) -> Result<Vec<Key>, QueryError> {
+        let groups: Vec<Key> = touched.iter().filter(|key| key.collection() == "group").cloned().collect();
+        let mut concerned = Vec::new();
+        let mut groups = groups.into_iter().peekable();
+        while groups.peek().is_some() {
+            for key in self.read_grants_ahead(&mut groups, during).await? {
+                let Some(id) = self.view().id(&key)? else { continue };
+                // Of a group that gives nothing at either end nobody gains or loses anything by a membership.
+                let [before, after] = &mut *sides;
+                if before.gives(id, &key).await? || after.gives(id, &key).await? {
+                    concerned.extend(self.other_ends(id, "members", from, to)?);
+                }
+                concerned.extend(self.other_ends(id, "owners", from, to)?);
+            }
+        }
+        Ok(concerned)
     }
 
     /// The next ones, after what may give them something was read in the order in which it lies.
