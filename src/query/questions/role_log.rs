@@ -48,11 +48,16 @@ pub(super) async fn rows(asking: &Asking<'_>, role: &str, found: &[Access]) -> R
         }
     }
     spans.extend(open.into_values().map(|began| (began, None)));
+    // Over a month of activations there are a thousand of each.
+    let mut shown: BTreeMap<&Key, Vec<&Access>> = BTreeMap::new();
+    for access in found {
+        shown.entry(&access.subject).or_default().push(access);
+    }
     let mut rows = Vec::new();
     for (began, ended) in spans {
         let time = began.attribution.time;
         let is_over = asking.question_span() == Span::Instant && ended.is_some_and(|ended| ended <= end);
-        if !is_over && !is_shown(asking, &began, time, found)? {
+        if !is_over && !is_shown(asking, &began, time, shown.get(&began.principal).map_or(&[], Vec::as_slice))? {
             rows.push(row(asking, role, &began, ended).await?);
         }
     }
@@ -97,11 +102,11 @@ fn principal(asking: &Asking<'_>, record: &Value, role: &str) -> Result<Option<K
     Ok(None)
 }
 
-/// Whether an access that a capture saw is the one that began then. One that is assigned where the schedules of activations
+/// Whether an access of the same principal that a capture saw is the one that began then. One that is assigned where the schedules of activations
 /// aren't read may be an activation.
-fn is_shown(asking: &Asking<'_>, told: &Told, time: Timestamp, found: &[Access]) -> Result<bool, QueryError> {
+fn is_shown(asking: &Asking<'_>, told: &Told, time: Timestamp, shown: &[&Access]) -> Result<bool, QueryError> {
     let view = asking.archive.view();
-    for access in found.iter().filter(|access| access.subject == told.principal) {
+    for access in shown {
         let Power::Role { form, .. } = access.power else { continue };
         if (form == Form::Eligible) != (told.form == Form::Eligible) {
             continue;
