@@ -112,6 +112,9 @@ pub struct View {
     rows: Mutex<HashMap<u64, CaptureRow>>,
 }
 
+/// How something is called, where anything names it.
+type Label = Option<Arc<str>>;
+
 /// Keys, numbers and labels that were looked up: whatever grants something to many is asked for once for each. They stay what they
 /// are for as long as keys keep their numbers, whatever is indexed later.
 #[derive(Debug, Default)]
@@ -119,7 +122,7 @@ pub(super) struct Names {
     keys: Mutex<HashMap<u32, Key>>,
     numbers: Mutex<HashMap<Key, u32>>,
     /// By number and capture.
-    labels: Mutex<HashMap<(u32, u64), Option<Arc<str>>>>,
+    labels: Mutex<HashMap<(u32, u64), Label>>,
 }
 
 /// Keys that a [`View`] keeps.
