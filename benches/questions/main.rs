@@ -4,7 +4,7 @@
 //! Every figure is taken in a process of its own, so that CPU and memory are those of the step alone. Cold means that the
 //! pages of archive and index are dropped from memory (Linux) and the process is new. Options: `--objects N`, `--directory D`
 //! (kept afterwards and used again; else a temporary one), `--only WORD` (steps whose name contains it), `--deep` (recomputes
-//! every state once more).
+//! every state once more), `--again` (what takes more than a minute is asked again, too).
 
 mod archive;
 mod life;
@@ -97,6 +97,7 @@ impl Bench {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--step", step, "--objects", &self.world.objects.to_string()]);
         command.arg("--directory").arg(&self.world.directory);
+        command.args(std::env::args().filter(|argument| argument == "--again"));
         let began = Instant::now();
         let output = command.stderr(Stdio::inherit()).output().expect("this program runs again");
         let process = began.elapsed().as_secs_f64();

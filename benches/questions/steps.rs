@@ -132,8 +132,13 @@ impl World {
         say("cold_cpu", question.cpu());
         say("read", (bytes_read() - read) / 1e6);
         say("cold_peak", peak_megabytes());
-        if meter.wall() < 60.0 {
-            let again = if question.wall() > 2.0 { 3 } else { AGAIN };
+        let patient = std::env::args().any(|argument| argument == "--again");
+        if meter.wall() < 60.0 || patient {
+            let again = match question.wall() {
+                seconds if seconds > 60.0 => 1,
+                seconds if seconds > 2.0 => 3,
+                _ => AGAIN,
+            };
             let (wall, cpu) = times(&library, std::iter::repeat_n(&first, again)).await;
             say("warm", median(wall));
             say("warm_cpu", cpu);
