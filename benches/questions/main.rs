@@ -14,14 +14,10 @@ mod measure;
 mod steps;
 mod tenant;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
+use measure::{Figures, run_apart};
 use steps::World;
-
-type Figures = BTreeMap<String, f64>;
 
 /// Prints one figure.
 fn say(name: &str, figure: f64) {
@@ -94,20 +90,11 @@ struct Bench {
 impl Bench {
     /// Runs one step in a process of its own.
     fn step(&self, step: &str) -> Figures {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--step", step, "--objects", &self.world.objects.to_string()]);
-        command.arg("--directory").arg(&self.world.directory);
-        command.args(std::env::args().filter(|argument| argument == "--again"));
-        let began = Instant::now();
-        let output = command.stderr(Stdio::inherit()).output().expect("this program runs again");
-        let process = began.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{step} failed");
-        let text = String::from_utf8(output.stdout).expect("figures are text");
-        let figures = text.lines().filter_map(|line| line.split_once(' '));
-        let mut figures: Figures = figures.map(|(name, f)| (name.to_owned(), f.parse().expect("a figure"))).collect();
-        figures.insert("process".to_owned(), process);
-        eprintln!("{step}: {figures:.4?}");
-        figures
+        let objects = self.world.objects.to_string();
+        let directory = self.world.directory.to_str().expect("a path that is text");
+        let again = std::env::args().any(|argument| argument == "--again").then_some("--again");
+        let arguments = ["--objects", &objects, "--directory", directory];
+        run_apart(step, &arguments.into_iter().chain(again).collect::<Vec<_>>())
     }
 
     fn cold(&self, step: &str) -> Figures {

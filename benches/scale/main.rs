@@ -11,19 +11,16 @@ mod measure;
 mod phases;
 mod tenant;
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use jiff::{Timestamp, ToSpan};
+use measure::{Figures, run_apart};
 use phases::World;
 
 /// When the second segment begins: the steps before it are counted back from here, a day each.
 const SECOND_SEGMENT: &str = "2026-07-01T00:00:00Z";
-
-type Figures = BTreeMap<String, f64>;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -117,19 +114,9 @@ impl Bench {
         if !step.contains(&self.only) {
             return Figures::new();
         }
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.args(["--step", step, "--url", &self.url, "--now", &self.now.to_string()]);
-        command.args(["--objects", &self.objects.to_string()]).arg("--directory").arg(&self.directory);
-        let began = Instant::now();
-        let output = command.stderr(Stdio::inherit()).output().expect("this program runs again");
-        let process = began.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{step} failed");
-        let text = String::from_utf8(output.stdout).expect("figures are text");
-        let figures = text.lines().filter_map(|line| line.split_once(' '));
-        let mut figures: Figures = figures.map(|(name, f)| (name.to_owned(), f.parse().expect("a figure"))).collect();
-        figures.insert("process".to_owned(), process);
-        eprintln!("{step}: {figures:.4?}");
-        figures
+        let (now, objects) = (self.now.to_string(), self.objects.to_string());
+        let directory = self.directory.to_str().expect("a path that is text");
+        run_apart(step, &["--url", &self.url, "--now", &now, "--objects", &objects, "--directory", directory])
     }
 
     fn days_pass(&mut self, days: i64) {

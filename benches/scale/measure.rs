@@ -1,6 +1,8 @@
 //! What a process has spent, as Linux counts it. Elsewhere everything is zero.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// CPU seconds of this process. Ticks of 10 ms; while no thread has ended yet the scheduler's own count is finer.
@@ -63,4 +65,23 @@ impl Meter {
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// What a step measured, by name.
+pub type Figures = BTreeMap<String, f64>;
+
+/// Has this program run one step in a process of its own, with `arguments` besides, and reads the figures that it prints.
+pub fn run_apart(step: &str, arguments: &[&str]) -> Figures {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--step", step]).args(arguments);
+    let began = Instant::now();
+    let output = command.stderr(Stdio::inherit()).output().expect("this program runs again");
+    let process = began.elapsed().as_secs_f64();
+    assert!(output.status.success(), "{step} failed");
+    let text = String::from_utf8(output.stdout).expect("figures are text");
+    let figures = text.lines().filter_map(|line| line.split_once(' '));
+    let mut figures: Figures = figures.map(|(name, f)| (name.to_owned(), f.parse().expect("a figure"))).collect();
+    figures.insert("process".to_owned(), process);
+    eprintln!("{step}: {figures:.4?}");
+    figures
 }

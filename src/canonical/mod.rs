@@ -14,7 +14,5 @@ mod write;
 
 pub use json::{Json, MAX_DEPTH, ParseError, Text, Value, members, parse};
 pub use key::{InvalidKey, Key};
-pub use write::{
-    NotCanonical, Rules, canonicalize, canonicalize_value, is_canonical, overlay, write_members, write_string,
-    write_value,
-};
+pub(crate) use write::write_list;
+pub use write::{NotCanonical, Rules, canonicalize, is_canonical, overlay, write_members, write_string, write_value};

@@ -69,20 +69,10 @@ pub fn overlay<'a>(prior: Json<'a>, newer: Json<'a>) -> Json<'a> {
     }
 }
 
-/// The canonical bytes of a value that this program made itself, without a way through text.
+/// Appends the canonical form of a value that this program made itself, without a way through text.
 ///
 /// # Errors
-/// [`NotCanonical::Number`] where a number has no exact canonical form.
-pub fn canonicalize_value(value: &serde_json::Value) -> Result<Vec<u8>, NotCanonical> {
-    let mut out = Vec::new();
-    write_value(value, &mut out)?;
-    Ok(out)
-}
-
-/// As [`canonicalize_value`], appended.
-///
-/// # Errors
-/// As there; part of the value may have been appended then.
+/// [`NotCanonical::Number`] where a number has no exact canonical form; part of the value may have been appended then.
 pub fn write_value(value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
     use serde_json::Value;
 
@@ -96,16 +86,7 @@ pub fn write_value(value: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), N
             }
         }
         Value::String(text) => write_string(text, out),
-        Value::Array(elements) => {
-            out.push(b'[');
-            for (index, element) in elements.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_value(element, out)?;
-            }
-            out.push(b']');
-        }
+        Value::Array(elements) => write_list((b'[', b']'), elements, out, write_value)?,
         Value::Object(members) => write_members(members, out)?,
     }
     Ok(())
@@ -121,16 +102,28 @@ pub fn write_members(
 ) -> Result<(), NotCanonical> {
     let mut sorted: Vec<(&String, &serde_json::Value)> = members.iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| compare_names(a, b));
-    out.push(b'{');
-    for (index, (name, value)) in sorted.into_iter().enumerate() {
+    write_list((b'{', b'}'), sorted, out, |(name, value), out| {
+        write_string(name, out);
+        out.push(b':');
+        write_value(value, out)
+    })
+}
+
+/// Appends what `each` appends for each of `items`, with commas between and `bounds` around.
+pub(crate) fn write_list<T>(
+    bounds: (u8, u8),
+    items: impl IntoIterator<Item = T>,
+    out: &mut Vec<u8>,
+    mut each: impl FnMut(T, &mut Vec<u8>) -> Result<(), NotCanonical>,
+) -> Result<(), NotCanonical> {
+    out.push(bounds.0);
+    for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_string(name, out);
-        out.push(b':');
-        write_value(value, out)?;
+        each(item, out)?;
     }
-    out.push(b'}');
+    out.push(bounds.1);
     Ok(())
 }
 
@@ -145,21 +138,9 @@ fn write(json: &Json<'_>, rules: &Rules, out: &mut Vec<u8>) -> Result<(), NotCan
             }
         }
         Value::String(text) => write_string(text.as_str().ok_or(NotCanonical::Text)?, out),
-        Value::Array(elements) => write_array(elements, rules, out)?,
+        Value::Array(elements) => write_list((b'[', b']'), elements, out, |element, out| write(element, rules, out))?,
         Value::Object(members) => write_object(members, rules, out)?,
     }
-    Ok(())
-}
-
-fn write_array(elements: &[Json<'_>], rules: &Rules, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
-    out.push(b'[');
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write(element, rules, out)?;
-    }
-    out.push(b']');
     Ok(())
 }
 
@@ -184,20 +165,14 @@ fn write_object(members: &[(Text<'_>, Json<'_>)], rules: &Rules, out: &mut Vec<u
     if kept.windows(2).any(|pair| pair[0].0 == pair[1].0) {
         return Err(NotCanonical::Duplicate);
     }
-    out.push(b'{');
-    for (index, (name, value)) in kept.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
+    write_list((b'{', b'}'), kept, out, |(name, value), out| {
         write_string(name, out);
         out.push(b':');
         match &value.value {
-            Value::Array(elements) if rules.sets.iter().any(|set| set == name) => write_set(elements, rules, out)?,
-            _ => write(value, rules, out)?,
+            Value::Array(elements) if rules.sets.iter().any(|set| set == name) => write_set(elements, rules, out),
+            _ => write(value, rules, out),
         }
-    }
-    out.push(b'}');
-    Ok(())
+    })
 }
 
 /// RFC 8785 section 3.2.3: by UTF-16 code units, which for text beyond ASCII is not the order of the UTF-8 bytes.
@@ -304,7 +279,9 @@ mod tests {
             let written = canonicalize(&parse(&source).unwrap(), &Rules::default()).unwrap();
             prop_assert_eq!(&written, &serde_json_canonicalizer::to_vec(&value).unwrap());
             prop_assert!(is_canonical(&written));
-            prop_assert_eq!(&written, &canonicalize_value(&value).unwrap());
+            let mut made = Vec::new();
+            write_value(&value, &mut made).unwrap();
+            prop_assert_eq!(&written, &made);
         }
 
         #[test]

@@ -168,6 +168,22 @@ impl Tables<'_> {
 /// Rows of what ended that are read one after the other instead of being looked for: as many as cost what the looks do.
 const FEW: usize = 48;
 
+/// What `read` makes of rows, if there are no more than [`FEW`].
+fn few<V: redb::Value + 'static>(
+    rows: redb::Range<'_, EndedKey, V>,
+    read: impl Fn(EndedKey, V::SelfType<'_>) -> Result<Option<LinkRow>, IndexError>,
+) -> Result<Option<Vec<LinkRow>>, IndexError> {
+    let mut found = Vec::new();
+    for (count, row) in rows.enumerate() {
+        let (key, value) = row?;
+        if count == FEW {
+            return Ok(None);
+        }
+        found.extend(read(key.value(), value.value())?);
+    }
+    Ok(Some(found))
+}
+
 /// Captures as rows number them.
 fn bounded(during: &RangeInclusive<u64>) -> RangeInclusive<u32> {
     let bounded = |seq: u64| u32::try_from(seq).unwrap_or(*EVER.end()).clamp(*EVER.start(), *EVER.end());
@@ -179,12 +195,6 @@ fn ended_stretch(from: u32, (until, q_from, q_until): (u32, u32, u32)) -> (Stret
     let (q_from, q_until) = (known(q_from), known(q_until));
     (Stretch { from, until: until & !DETAILED, q_from, q_until }, until & DETAILED != 0)
 }
-
-/// What was last looked for by where it leads, and what was found: who holds what is asked once for each collection that may say so.
-pub(super) type LastLook = Option<((u32, u32, RangeInclusive<u32>), Vec<LinkRow>)>;
-
-/// Rows that are kept of it at most.
-const KEPT_ROWS: usize = 256;
 
 /// Which way a look goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -259,22 +269,7 @@ impl View {
         let Some((number, _)) = self.relations.iter().find(|(_, name)| *name == relation) else {
             return Ok(Vec::new());
         };
-        if way == Way::Out {
-            return self.look(way, id, Some(*number), &during);
-        }
-        let asked = (id, *number, during);
-        if let Some((last, rows)) = &*self.last_look()
-            && *last == asked
-        {
-            return Ok(rows.clone());
-        }
-        let rows = self.look(way, id, Some(*number), &asked.2)?;
-        *self.last_look() = (rows.len() <= KEPT_ROWS).then(|| (asked, rows.clone()));
-        Ok(rows)
-    }
-
-    fn last_look(&self) -> std::sync::MutexGuard<'_, LastLook> {
-        self.last_look.lock().expect("no code panics while it holds this")
+        self.look(way, id, Some(*number), &during)
     }
 
     fn look(
@@ -333,46 +328,26 @@ impl View {
         let (low, high) = (relation.unwrap_or(0), relation.unwrap_or(u32::MAX));
         let range = (id, low, 0, 0, 0, 0, 0)..=(id, high, u8::MAX, u32::MAX, u32::MAX, u32::MAX, u32::MAX);
         let touches = |stretch: &Stretch| stretch.first() <= *during.end() && stretch.until > *during.start();
-        let before = found.len();
-        let mut read = 0;
-        match way {
-            Way::Out => {
-                for row in self.ended.range(range)? {
-                    let (key, value) = row?;
-                    read += 1;
-                    if read > FEW {
-                        found.truncate(before);
-                        return Ok(false);
-                    }
-                    let (source, relation, side, _, _, target, _) = key.value();
-                    // Each is there twice.
-                    if side != BY_END {
-                        continue;
-                    }
-                    let value = LinkValue::from_bytes(value.value()).ok_or_else(|| damaged("a damaged link"))?;
-                    if touches(&value.stretch) {
-                        found.push(self.link_row((source, relation, target), value)?);
-                    }
+        // Each is there twice.
+        let few = match way {
+            Way::Out => few(self.ended.range(range)?, |key, value| {
+                let (source, relation, side, _, _, target, _) = key;
+                if side != BY_END {
+                    return Ok(None);
                 }
-            }
-            Way::In => {
-                for row in self.ended_back.range(range)? {
-                    let (key, value) = row?;
-                    read += 1;
-                    if read > FEW {
-                        found.truncate(before);
-                        return Ok(false);
-                    }
-                    let (target, relation, side, _, _, source, from) = key.value();
-                    let (stretch, detailed) = ended_stretch(from, value.value());
-                    if side != BY_END || !touches(&stretch) {
-                        continue;
-                    }
-                    found.push(self.ended_row((source, relation, target), stretch, detailed)?);
-                }
-            }
-        }
-        Ok(true)
+                let value = LinkValue::from_bytes(value).ok_or_else(|| damaged("a damaged link"))?;
+                touches(&value.stretch).then(|| self.link_row((source, relation, target), value)).transpose()
+            })?,
+            Way::In => few(self.ended_back.range(range)?, |key, value| {
+                let (target, relation, side, _, _, source, from) = key;
+                let (stretch, detailed) = ended_stretch(from, value);
+                let is_told = side == BY_END && touches(&stretch);
+                is_told.then(|| self.ended_row((source, relation, target), stretch, detailed)).transpose()
+            })?,
+        };
+        let is_few = few.is_some();
+        found.extend(few.into_iter().flatten());
+        Ok(is_few)
     }
 
     /// The first relation from `low` on of which something ended at a key: few have any, and there are two dozen relations.

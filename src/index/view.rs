@@ -2,7 +2,7 @@
 //!
 //! Must never know: what an answer is for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +16,7 @@ use super::rows::bucket_leaves;
 use super::tables::*;
 use crate::archive::appender::RememberedHead;
 use crate::archive::reader::Place;
+use crate::archive::recent::Recent;
 use crate::archive::trie::{BUCKET_BITS, Crown, Leaf, Node, bucket_of};
 use crate::canonical::Key;
 use crate::hash::Hash;
@@ -107,9 +108,8 @@ pub struct View {
     leaves: ReadOnlyTable<&'static [u8; 32], &'static [u8; 32]>,
     /// The last capture.
     pub(super) newest: u32,
-    pub(super) last_look: Mutex<super::links::LastLook>,
     called: Arc<Names>,
-    rows: Mutex<HashMap<u64, CaptureRow>>,
+    rows: Mutex<Recent<u64, CaptureRow>>,
 }
 
 /// How something is called, where anything names it.
@@ -119,10 +119,10 @@ type Label = Option<Arc<str>>;
 /// are for as long as keys keep their numbers, whatever is indexed later.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    keys: Mutex<HashMap<u32, Key>>,
-    numbers: Mutex<HashMap<Key, u32>>,
+    keys: Mutex<Recent<u32, Key>>,
+    numbers: Mutex<Recent<Key, u32>>,
     /// By number and capture.
-    labels: Mutex<HashMap<(u32, u64), Label>>,
+    labels: Mutex<Recent<(u32, u64), Label>>,
 }
 
 /// Keys that a [`View`] keeps.
@@ -130,23 +130,20 @@ const KNOWN_KEYS: usize = 100_000;
 /// Numbers, labels and captures that it keeps, of each.
 const KNOWN_ROWS: usize = 20_000;
 
-/// What is kept under `key`, or what `look` finds: that is kept then, if it is anything. When there are too many, all go.
+/// What is kept under `key`, or what `look` finds: that is kept then, if it is anything.
 fn remembered<K: Eq + std::hash::Hash, V: Clone>(
-    kept: &Mutex<HashMap<K, V>>,
+    kept: &Mutex<Recent<K, V>>,
     most: usize,
     key: K,
     look: impl FnOnce() -> Result<Option<V>, IndexError>,
 ) -> Result<Option<V>, IndexError> {
-    if let Some(found) = lock(kept).get(&key) {
-        return Ok(Some(found.clone()));
+    let known = lock(kept).get(&key);
+    if known.is_some() {
+        return Ok(known);
     }
     let found = look()?;
     if let Some(found) = &found {
-        let mut kept = lock(kept);
-        if kept.len() >= most {
-            kept.clear();
-        }
-        kept.insert(key, found.clone());
+        lock(kept).keep(key, found.clone(), 1, most);
     }
     Ok(found)
 }
@@ -193,7 +190,6 @@ impl View {
             names: txn.open_table(NAMES)?,
             events: txn.open_table(EVENTS)?,
             leaves: txn.open_table(LEAVES)?,
-            last_look: Mutex::default(),
             called,
             rows: Mutex::default(),
         })
@@ -293,11 +289,9 @@ impl View {
 
     /// The number of a key.
     pub fn id(&self, key: &Key) -> Result<Option<u32>, IndexError> {
-        if let Some(number) = lock(&self.called.numbers).get(key) {
-            return Ok(Some(*number));
-        }
-        let look = || Ok(self.keys.get(key.as_str())?.map(|id| id.value()));
-        remembered(&self.called.numbers, KNOWN_ROWS, key.clone(), look)
+        remembered(&self.called.numbers, KNOWN_ROWS, key.clone(), || {
+            Ok(self.keys.get(key.as_str())?.map(|id| id.value()))
+        })
     }
 
     /// The key of a number.

@@ -48,7 +48,7 @@ impl Everybody {
         for (id, key) in sides[1].facts.objects("user")? {
             let versions = archive.view().versions(id)?;
             let mut known = [UNCLEAR; 2];
-            let own = sides.map(|side| only_version(&versions, side.facts.window.end.seq));
+            let own = sides.map(|side| side.facts.window.undoubted(&versions));
             for (known, own) in known.iter_mut().zip(own) {
                 if own.is_some_and(|version| matches!(version.kind, VersionKind::Removed | VersionKind::Hidden)) {
                     *known = ABSENT;
@@ -106,11 +106,4 @@ fn kind_of(kinds: &mut Vec<Identity>, identity: Identity) -> Option<u8> {
         kinds.len() - 1
     });
     u8::try_from(at).ok()?.checked_add(KINDS_FROM)
-}
-
-/// What somebody says at capture `seq`, where nobody doubts that: no later version may have been true then already.
-fn only_version(versions: &[Version], seq: u64) -> Option<&Version> {
-    let (before, later): (Vec<&Version>, Vec<&Version>) = versions.iter().partition(|version| version.seq <= seq);
-    let is_later = |version: &&Version| version.q.is_none_or(|last| last >= seq);
-    before.last().copied().filter(|_| later.iter().all(is_later))
 }

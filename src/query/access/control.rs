@@ -45,9 +45,8 @@ impl Evaluator<'_> {
         let ids = ["appId", "agentIdentityBlueprintId"]
             .map(|name| content.as_deref().and_then(|content| content[name].as_str()).filter(|id| !id.is_empty()));
         for id in ids.into_iter().flatten() {
-            for collection in ["application", "servicePrincipal"] {
-                keys.extend(self.facts.with_value(collection, "appId", id)?.into_iter().map(|(_, key)| key));
-            }
+            let found = self.facts.with_value_of(&["application", "servicePrincipal"], "appId", id)?;
+            keys.extend(found.into_iter().map(|(_, key)| key));
         }
         keys.sort();
         keys.dedup();

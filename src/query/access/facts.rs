@@ -158,13 +158,18 @@ impl<'a> Facts<'a> {
     pub fn links_to(&self, id: u32, collection: &str, relation: &str) -> Result<Vec<Linked>, QueryError> {
         let subject = self.rest_on(collection, Some(relation));
         let rows = self.archive.view().links_to_during(id, Some(relation), &self.window.captures())?;
+        self.linked_from(rows, collection, &subject)
+    }
+
+    /// What objects of `collection` are linked by, of all that these rows start at.
+    fn linked_from(&self, rows: Vec<LinkRow>, collection: &str, subject: &Subject) -> Result<Vec<Linked>, QueryError> {
         let mut mine = Vec::with_capacity(rows.len());
         for row in rows {
             if self.archive.view().key(row.source)?.collection() == collection {
                 mine.push(row);
             }
         }
-        self.linked(mine, &subject, |row| row.source)
+        self.linked(mine, subject, |row| row.source)
     }
 
     fn linked(
@@ -198,16 +203,28 @@ impl<'a> Facts<'a> {
 
     /// Objects of `collection` whose indexed `property` may have had `value` within the window, with their keys.
     pub fn with_value(&self, collection: &str, property: &str, value: &str) -> Result<Vec<(u32, Key)>, QueryError> {
-        self.rest_on(collection, None);
+        self.with_value_of(&[collection], property, value)
+    }
+
+    /// As [`Facts::with_value`], for objects of several collections, in the order of these: one look finds all of them.
+    pub fn with_value_of(
+        &self,
+        collections: &[&str],
+        property: &str,
+        value: &str,
+    ) -> Result<Vec<(u32, Key)>, QueryError> {
+        for collection in collections {
+            self.rest_on(collection, None);
+        }
         let rows = self.archive.view().with_value_during(property, value, &self.window.captures())?;
         let mut found = BTreeMap::new();
         for row in rows.into_iter().filter(|row| row.from <= self.window.horizon) {
             let key = self.archive.view().key(row.source)?;
-            if key.collection() == collection {
-                found.insert(row.source, key);
+            if let Some(place) = collections.iter().position(|collection| *collection == key.collection()) {
+                found.insert((place, row.source), key);
             }
         }
-        Ok(found.into_iter().collect())
+        Ok(found.into_iter().map(|((_, id), key)| (id, key)).collect())
     }
 
     /// The stretches in which objects of `collection` had an indexed `property` of this value, as the index has them: no content is
@@ -215,13 +232,7 @@ impl<'a> Facts<'a> {
     pub fn stretches_of_value(&self, collection: &str, property: &str, value: &str) -> Result<Vec<Linked>, QueryError> {
         let subject = self.rest_on(collection, None);
         let rows = self.archive.view().with_value_during(property, value, &self.window.captures())?;
-        let mut mine = Vec::with_capacity(rows.len());
-        for row in rows {
-            if self.archive.view().key(row.source)?.collection() == collection {
-                mine.push(row);
-            }
-        }
-        self.linked(mine, &subject, |row| row.source)
+        self.linked_from(rows, collection, &subject)
     }
 
     /// What an object said within the window, by `read` of its content: one row for each stretch in which that was the same.

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use jiff::Timestamp;
 
-use crate::index::CaptureRow;
+use crate::index::{CaptureRow, Version};
 
 /// When a fact held, by the numbers of captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +111,16 @@ impl Window {
             return Some(Sureness::Sure);
         }
         Some(if seen && held.until.is_none() { Sureness::Unread } else { Sureness::Maybe })
+    }
+
+    /// What an object surely said throughout the window, of all its versions: the last one before, where every other surely came
+    /// after. Most objects changed at no time near it.
+    pub fn undoubted<'v>(&self, versions: &'v [Version]) -> Option<&'v Version> {
+        let (before, later): (Vec<&Version>, Vec<&Version>) =
+            versions.iter().partition(|version| version.seq <= self.begin.seq);
+        let is_later =
+            |version: &&Version| version.seq > self.end_after && version.q.is_none_or(|last| last >= self.end_after);
+        before.last().copied().filter(|_| later.iter().all(is_later))
     }
 
     /// The captures in whose states anything may stand that matters.

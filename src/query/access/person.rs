@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use super::{Access, EVERYWHERE, Evaluator, Form, Held, Power, Said};
 use crate::canonical::Key;
-use crate::index::Version;
 use crate::query::QueryError;
 use crate::query::conditional_access::{
     Choice, External, Identity, LocationVariants, NamedLocation, Person, Policy, Truth,
@@ -185,12 +184,9 @@ impl Evaluator<'_> {
     pub async fn variants(&self, id: u32, key: &Key) -> Result<Variants, QueryError> {
         let (facts, window) = (&self.facts, &self.facts.window);
         let versions = facts.archive.view().versions(id)?;
-        // What surely came after the window needs no look, and most objects changed at no time near it.
-        let is_later =
-            |version: &Version| version.seq > window.end_after && version.q.is_none_or(|last| last >= window.end_after);
-        let (before, others): (Vec<_>, Vec<_>) = versions.iter().partition(|version| version.seq <= window.begin.seq);
-        if !before.is_empty() && others.into_iter().all(is_later) {
-            let content = facts.content_at_end(id, key).await?;
+        if let Some(version) = window.undoubted(&versions) {
+            facts.rest_on(key.collection(), None);
+            let content = facts.content(key, version).await?;
             return Ok(Variants { there: content.is_some().into(), all: content.into_iter().collect() });
         }
         let said = facts.said(id, key, |content| Some(content.clone())).await?;

@@ -164,14 +164,12 @@ impl Evaluator<'_> {
     /// What the objects with this value say, objects that say the same taken as one.
     async fn holdings(&self, property: &str, value: &str) -> Result<Vec<(What, Holding)>, QueryError> {
         let mut all: BTreeMap<What, Vec<Holding>> = BTreeMap::new();
-        for collection in COLLECTIONS {
-            for (id, key) in self.facts.with_value(collection, property, value)? {
-                for said in self.facts.said(id, &key, |content| grant(collection, content)).await? {
-                    let grant = said.what;
-                    let Grant { form, term, derived, .. } = grant;
-                    let holding = Holding { form, term, derived, by: vec![said.key], held: said.held };
-                    all.entry((grant.principal, grant.role, grant.scope)).or_default().push(holding);
-                }
+        for (id, key) in self.facts.with_value_of(&COLLECTIONS, property, value)? {
+            for said in self.facts.said(id, &key, |content| grant(key.collection(), content)).await? {
+                let grant = said.what;
+                let Grant { form, term, derived, .. } = grant;
+                let holding = Holding { form, term, derived, by: vec![said.key], held: said.held };
+                all.entry((grant.principal, grant.role, grant.scope)).or_default().push(holding);
             }
         }
         let mut merged = Vec::new();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::evidence::Evidence;
 use super::{Asking, Given, Question, Span, Table};
-use crate::canonical;
+use crate::canonical::{write_list, write_members, write_string, write_value};
 use crate::hash::Hash;
 use crate::index::CaptureRow;
 use crate::query::{Instant, QueryError};
@@ -138,29 +138,20 @@ impl Answer {
 
     /// The canonical form (RFC 8785) of what the hash is over.
     pub fn canonical(&self) -> Vec<u8> {
-        let mut hashed = self.hashed();
-        hashed.remove("rows");
-        // The rows stand where their name sorts: of many no copy is made, as values or as text.
-        let mut before = Map::new();
-        let mut behind = Map::new();
-        for (name, value) in hashed {
-            if name.as_str() < "rows" { &mut before } else { &mut behind }.insert(name, value);
-        }
-        let exact = "no number here is out of reach of a double";
+        // Their names are ASCII: this is the order of RFC 8785.
+        let mut members: Vec<(String, Value)> = self.hashed().into_iter().collect();
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut out = Vec::new();
-        canonical::write_members(&before, &mut out).expect(exact);
-        out.pop();
-        out.extend_from_slice(b",\"rows\":[");
-        for (place, row) in self.table.rows.iter().enumerate() {
-            if place > 0 {
-                out.push(b',');
+        let written = write_list((b'{', b'}'), members, &mut out, |(name, value), out| {
+            write_string(&name, out);
+            out.push(b':');
+            match name.as_str() {
+                // There may be many: no copy of them is made.
+                "rows" => write_list((b'[', b']'), &self.table.rows, out, write_members),
+                _ => write_value(&value, out),
             }
-            canonical::write_members(row, &mut out).expect(exact);
-        }
-        out.extend_from_slice(b"],");
-        let mut rest = Vec::new();
-        canonical::write_members(&behind, &mut rest).expect(exact);
-        out.extend_from_slice(&rest[1..]);
+        });
+        written.expect("no number here is out of reach of a double");
         out
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::role_holders::{NOT_CAPTURED, rows, told};
+use super::role_holders::{NOT_CAPTURED, rows, rows_by, told};
 use super::rows::{Row, count_by, count_distinct, sort};
 use super::{Ability, Asking, Parameter, ParameterKind, Question, Span, Table};
 use crate::canonical::Key;
@@ -136,17 +136,18 @@ async fn reachers(asking: &Asking<'_>) -> Result<Table, QueryError> {
 async fn reach(asking: &Asking<'_>) -> Result<Table, QueryError> {
     let (subject, _) = asking.object("subject").expect("it has to be given");
     let mut found = asking.access.corroborate(asking.access.reach(subject).await?).await?;
-    let mut count = 0;
-    if subject.collection() == "user" && asking.flag("open") {
-        let open = asking.access.open_applications().await?;
-        count = open.len();
-        found.extend(open.into_iter().map(|access| Access { subject: subject.clone(), ..access }));
-    } else if subject.collection() == "user" {
-        count = asking.access.count_open_applications()?;
-    }
-    let found = found.into_iter().map(|access| (access, ())).collect();
-    let mut rows: Vec<Row> = told(asking, found).await?.into_iter().map(|(row, ())| row).collect();
-    sort(&mut rows, &["power", "target_name", "target", "scope", "form", "path", "since"]);
+    let count = match (subject.collection(), asking.flag("open")) {
+        ("user", true) => {
+            let open = asking.access.open_applications().await?;
+            let count = open.len();
+            found.extend(open.into_iter().map(|access| Access { subject: subject.clone(), ..access }));
+            count
+        }
+        ("user", false) => asking.access.count_open_applications()?,
+        _ => 0,
+    };
+    const ORDER: &[&str] = &["power", "target_name", "target", "scope", "form", "path", "since"];
+    let mut rows = rows_by(asking, &found, ORDER).await?;
     // What they have for themselves comes before what everybody has.
     rows.sort_by_key(|row| row["form"].as_str().is_some_and(|form| form.ends_with("for everybody")));
     let mut totals = totals(&rows);

@@ -99,9 +99,14 @@ const MOST_GIVERS: usize = 2000;
 
 /// A row for each access, sorted by what is held and by whom.
 pub(super) async fn rows(asking: &Asking<'_>, found: &[Access]) -> Result<Vec<Row>, QueryError> {
+    rows_by(asking, found, &["target_name", "form", "kind", "name", "subject", "scope", "since"]).await
+}
+
+/// A row for each access, sorted by these columns.
+pub(super) async fn rows_by(asking: &Asking<'_>, found: &[Access], columns: &[&str]) -> Result<Vec<Row>, QueryError> {
     let found = found.iter().map(|access| (access.clone(), ())).collect();
     let mut rows: Vec<Row> = told(asking, found).await?.into_iter().map(|(row, ())| row).collect();
-    sort(&mut rows, &["target_name", "form", "kind", "name", "subject", "scope", "since"]);
+    sort(&mut rows, columns);
     Ok(rows)
 }
 

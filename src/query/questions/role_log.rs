@@ -102,8 +102,8 @@ fn principal(asking: &Asking<'_>, record: &Value, role: &str) -> Result<Option<K
     Ok(None)
 }
 
-/// Whether an access of the same principal that a capture saw is the one that began then. One that is assigned where the schedules of activations
-/// aren't read may be an activation.
+/// Whether an access of the same principal that a capture saw is the one that began then. One that is assigned where the
+/// schedules of activations aren't read may be an activation.
 fn is_shown(asking: &Asking<'_>, told: &Told, time: Timestamp, shown: &[&Access]) -> Result<bool, QueryError> {
     let view = asking.archive.view();
     for access in shown {

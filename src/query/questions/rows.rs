@@ -2,12 +2,12 @@
 //!
 //! Must never know: which question.
 
-use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
 
 use serde_json::{Map, Value, json};
 
 use super::Asking;
+use crate::archive::recent::Recent;
 use crate::canonical::Key;
 use crate::query::access::{Access, EVERYWHERE, Held, Power, Step};
 use crate::query::{Actor, Attributed, QueryError, Turn};
@@ -18,8 +18,8 @@ pub(super) type Row = Map<String, Value>;
 /// What rows have told already: many of them are about the same subject, and begin at the same captures.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    subjects: HashMap<Key, Row>,
-    times: HashMap<u64, Value>,
+    subjects: Recent<Key, Arc<Row>>,
+    times: Recent<u64, Value>,
 }
 
 /// Members that most rows have, and most steps.
@@ -49,24 +49,19 @@ impl Asking<'_> {
     /// Who somebody is: `subject`, `name`, `kind`, `status` and, of a user, `sign_in`. The status of an id that was never seen is
     /// unknown: its object may be one that can't be read.
     pub(super) async fn who(&self, key: &Key) -> Result<Row, QueryError> {
-        // More is added to it than it holds.
-        let roomy = |row: &Row| {
-            let mut roomy = Row::with_capacity(MEMBERS);
-            roomy.extend(row.iter().map(|(name, value)| (name.clone(), value.clone())));
-            roomy
+        let known = self.told().subjects.get(key);
+        let who = match known {
+            Some(who) => who,
+            None => {
+                let who = Arc::new(self.who_anew(key).await?);
+                self.told().subjects.keep(key.clone(), who.clone(), 1, KEPT);
+                who
+            }
         };
-        if let Some(row) = self.told().subjects.get(key) {
-            return Ok(roomy(row));
-        }
-        let row = self.who_anew(key).await?;
-        let mut told = self.told();
-        let subjects = &mut told.subjects;
-        if subjects.len() >= KEPT {
-            subjects.clear();
-        }
-        let told = roomy(&row);
-        subjects.insert(key.clone(), row);
-        Ok(told)
+        // More is added to it than it holds.
+        let mut row = Row::with_capacity(MEMBERS);
+        row.extend(who.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Ok(row)
     }
 
     async fn who_anew(&self, key: &Key) -> Result<Row, QueryError> {
@@ -154,15 +149,10 @@ impl Asking<'_> {
     /// The time of a capture.
     pub(super) fn time(&self, seq: u64) -> Result<Value, QueryError> {
         if let Some(time) = self.told().times.get(&seq) {
-            return Ok(time.clone());
+            return Ok(time);
         }
         let time = self.archive.view().capture(seq)?.map_or(Value::Null, |row| Value::from(row.time.to_string()));
-        let mut told = self.told();
-        let times = &mut told.times;
-        if times.len() >= KEPT {
-            times.clear();
-        }
-        times.insert(seq, time.clone());
+        self.told().times.keep(seq, time.clone(), 1, KEPT);
         Ok(time)
     }
 

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::Asking;
 use crate::canonical::Key;
-use crate::query::QueryError;
 use crate::query::access::{Access, Held};
 use crate::query::conditional_access::Truth;
+use crate::query::{QueryError, has_failed};
 
 /// When something surely held, and within which times it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn time(asking: &Asking<'_>, seq: u64) -> Result<Timestamp, QueryError> {
 /// Within which times something changed.
 async fn change(asking: &Asking<'_>, key: &Key, missing: u64, seen: u64) -> Result<(Timestamp, Timestamp), QueryError> {
     let mut records = asking.archive.records(&key.decoded_id(), missing, seen).await?;
-    records.retain(|record| !record.value["result"].as_str().is_some_and(|own| own.eq_ignore_ascii_case("failure")));
+    records.retain(|record| !has_failed(&record.value));
     match records.as_slice() {
         [only] => Ok((only.attribution.time, only.attribution.time)),
         _ => Ok((time(asking, missing)?, time(asking, seen)?)),
