@@ -7,6 +7,8 @@
 //! every state once more), `--again` (what takes more than a minute is asked again, too).
 
 mod archive;
+#[path = "../scale/dice.rs"]
+mod dice;
 mod life;
 #[allow(dead_code, reason = "the other benchmarks measure more")]
 #[path = "../scale/measure.rs"]

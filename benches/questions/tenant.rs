@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::dice::{self, pick};
+
 /// The role that may do everything: its id is the same in every tenant (Microsoft: "Microsoft Entra built-in roles").
 pub const GLOBAL: &str = "62e90394-69f5-4237-9190-012177145e10";
 /// Role definitions.
@@ -65,17 +67,7 @@ pub type Thing = (Kind, u32);
 
 /// A mix of numbers that is as good as random.
 pub fn mix(kind: Kind, number: u32, salt: u64) -> u64 {
-    let mut x = (kind as u64 + 1) << 56 ^ u64::from(number) << 16 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..2 {
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^= x >> 31;
-    }
-    x
-}
-
-fn pick<T>(from: &[T], dice: u64) -> &T {
-    &from[(dice % from.len() as u64) as usize]
+    dice::mix(kind as u64, number, salt)
 }
 
 fn below(count: u32, dice: u64) -> u32 {

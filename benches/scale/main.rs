@@ -7,6 +7,7 @@
 //!
 //! CPU seconds and ratios travel between machines, wall times don't.
 
+mod dice;
 mod measure;
 mod phases;
 mod tenant;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+use super::dice::{self, pick};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
@@ -104,17 +105,7 @@ const KINDS: [(Kind, &str, &str); 4] = [
 
 /// A mix of numbers that is as good as random.
 fn mix(kind: Kind, number: u32, salt: u64) -> u64 {
-    let mut x = (kind as u64 + 1) << 56 ^ u64::from(number) << 16 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..2 {
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^= x >> 31;
-    }
-    x
-}
-
-fn pick<T>(from: &[T], dice: u64) -> &T {
-    &from[(dice % from.len() as u64) as usize]
+    dice::mix(kind as u64, number, salt)
 }
 
 /// A GUID from two numbers.
